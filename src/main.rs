@@ -1,0 +1,2 @@
+//! kaibiao
+fn main() {}
