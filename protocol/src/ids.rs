@@ -212,10 +212,34 @@ impl fmt::Debug for LotNo {
 
 impl<'de> Deserialize<'de> for LotNo {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        // As a map's key JSON hands us a string, as a value a number: serde's integer
-        // deserialisation takes both from `serde_json`.
-        let number = u16::deserialize(input)?;
-        Self::new(number).ok_or_else(|| de::Error::custom(NotAnId { kind: "LotNo", form: LOT_FORM }))
+        // A value is a number, a map's key a string; inside a tagged enum serde hands both over as
+        // buffered content, so the visitor must take either.
+        input.deserialize_any(LotNoVisitor)
+    }
+}
+
+struct LotNoVisitor;
+
+impl de::Visitor<'_> for LotNoVisitor {
+    type Value = LotNo;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(LOT_FORM)
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<LotNo, E> {
+        u16::try_from(number)
+            .ok()
+            .and_then(LotNo::new)
+            .ok_or_else(|| E::custom(NotAnId { kind: "LotNo", form: LOT_FORM }))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<LotNo, E> {
+        self.visit_u64(u64::try_from(number).unwrap_or(0))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<LotNo, E> {
+        text.parse().map_err(E::custom)
     }
 }
 
@@ -241,6 +265,19 @@ mod tests {
         assert_eq!(id.to_string().parse::<BidId>(), Ok(id));
         assert!(id.to_string().to_uppercase().parse::<BidId>().is_err());
         assert!("ab".parse::<BidId>().is_err());
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind")]
+    enum Tagged {
+        Lots { lots: BTreeMap<LotNo, LotNo> },
+    }
+
+    #[test]
+    fn a_lot_number_is_a_key_inside_a_tagged_enum() {
+        let lots = Tagged::Lots { lots: BTreeMap::from([(LotNo::new(2).unwrap(), LotNo::new(7).unwrap())]) };
+        let text = serde_json::to_string(&lots).unwrap();
+        assert_eq!(serde_json::from_str::<Tagged>(&text).unwrap(), lots);
     }
 
     #[test]

@@ -5,8 +5,18 @@
 //! UTC instant. This crate depends on no other crate of the workspace, reads no clock and draws no
 //! random number; the terms are those of the glossary in `docs/glossary.md`.
 
+pub mod bid;
+pub mod blob;
+pub mod command;
 pub mod digest;
+pub mod directory;
+pub mod event;
+pub mod frame;
 pub mod ids;
 pub mod moment;
 pub mod money;
+pub mod project;
+pub mod record;
+pub mod refusal;
 pub mod role;
+pub mod view;

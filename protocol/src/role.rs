@@ -39,6 +39,8 @@ pub enum Reactor {
     Timer,
     /// Runs an opening: orders, keys, unsealing, the barrier.
     Opening,
+    /// The operator at the server's own console (the administration socket).
+    Console,
 }
 
 /// Who gives a command: a signed-in person or a part of the platform.
