@@ -1,0 +1,2 @@
+//! The commands of a supplier: `kaibiao-bid`.
+fn main() {}

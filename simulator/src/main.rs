@@ -1,0 +1,2 @@
+//! The load of many suppliers: `kaibiao-sim`.
+fn main() {}
