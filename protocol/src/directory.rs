@@ -81,6 +81,9 @@ pub enum DirectoryCommand {
         certificate: Blob,
         /// Intermediate certificates (DER), if it has any.
         intermediates: Vec<Blob>,
+        /// SHA-256 of the root. The server computes it, whatever the sender says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fingerprint: Option<Digest>,
     },
     /// No longer trust a vendor's root.
     RemoveRoot {
@@ -102,6 +105,9 @@ pub enum DirectoryCommand {
         user: UserId,
         /// The certificate (DER).
         certificate: Blob,
+        /// SHA-256 of the certificate. The server computes it, whatever the sender says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fingerprint: Option<Digest>,
     },
     /// Unbind one.
     UnbindCertificate {

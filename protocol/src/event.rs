@@ -117,6 +117,10 @@ pub enum ProjectEvent {
         signature: Blob,
         /// When the window closes.
         window_closes_at: Moment,
+        /// Since when the room was not served, where that time is given back: graces move as the
+        /// window does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        down_since: Option<Moment>,
     },
     /// A bid's keys arrived, fit and are kept.
     KeysAccepted {
@@ -163,6 +167,11 @@ pub enum ProjectEvent {
         reason: Option<String>,
         /// Bids whose keys never came.
         no_shows: Vec<BidId>,
+    },
+    /// The grace of failed bids is over; their failures are final.
+    GraceEnded {
+        /// The bids.
+        bids: Vec<BidId>,
     },
     /// A failed bid may be opened by its backup.
     BackupAdmitted {
@@ -269,6 +278,7 @@ impl ProjectEvent {
             ProjectEvent::BidFailed { .. } => "bid_failed",
             ProjectEvent::WindowExtended { .. } => "window_extended",
             ProjectEvent::WindowClosed { .. } => "window_closed",
+            ProjectEvent::GraceEnded { .. } => "grace_ended",
             ProjectEvent::BackupAdmitted { .. } => "backup_admitted",
             ProjectEvent::BidRestored { .. } => "bid_restored",
             ProjectEvent::RecordsPublished { .. } => "records_published",

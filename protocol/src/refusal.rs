@@ -27,6 +27,8 @@ codes! {
     // Who asks, and how.
     /// The frame or form is not one the server knows.
     Malformed = "malformed",
+    /// A number or text of the command is missing, too long or outside its limits.
+    FieldInvalid = "field_invalid",
     /// Nobody is signed in on this connection.
     NotSignedIn = "not_signed_in",
     /// The session has ended.

@@ -74,7 +74,7 @@ pub enum BidStatus {
 pub enum RoomEvent {
     /// The project was published.
     ProjectPublished {
-        /// What it is (without the list of those invited, save for the organiser).
+        /// What it is (without the list of those invited, save for the organiser and the supervisor).
         spec: Box<ProjectSpec>,
     },
     /// The bids were counted.

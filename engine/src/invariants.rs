@@ -1,0 +1,1 @@
+//! What must hold always (KB-1 to KB-8), as predicates.
