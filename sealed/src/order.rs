@@ -1,0 +1,188 @@
+//! Opening orders: the platform's signed demand for keys, without which no client unwraps anything.
+
+use std::collections::BTreeSet;
+
+use kaibiao_protocol::{
+    blob::Blob,
+    digest::Digest,
+    ids::{LotNo, ProjectId},
+    moment::Moment,
+    project::ProjectKind,
+};
+use serde::{Deserialize, Serialize};
+
+pub use crate::envelope::{Envelope, EnvelopeFault, OneTimeKey, seal_envelope};
+use crate::{
+    platform_key::{PUBLIC_KEY_BYTES, PlatformKey, SIGNATURE_BYTES, key_id, verify},
+    purpose::Purpose,
+    shown::{beijing, titled},
+    strict_json::{parse_canonical, to_canonical},
+};
+
+/// The most bytes an order's text may have.
+pub const ORDER_BYTES_MAX: usize = 16 * 1024;
+
+/// What an opening order says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpeningOrder {
+    /// The project.
+    pub project: ProjectId,
+    /// Real or exercise.
+    pub kind: ProjectKind,
+    /// The project's deadline; no order holds before it.
+    pub deadline: Moment,
+    /// Grows with each order of this opening; a higher one supersedes.
+    pub epoch: u32,
+    /// The lots being opened: keys of other lots' parts are not asked for.
+    pub lots: BTreeSet<LotNo>,
+    /// Id of the platform's opening key, which signs this order and to which bids are bound.
+    pub opening_key: Digest,
+    /// How keys are sealed into the envelope.
+    pub suite: EnvelopeSuite,
+    /// The one-time public key that envelopes are sealed to (X25519, 32 bytes).
+    pub hpke_public_key: Blob,
+    /// SHA-256 of the agent's signature over the start statement (CMS), where a person started the opening.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_signature: Option<Digest>,
+    /// When the order was issued.
+    pub issued_at: Moment,
+    /// When the window closes, as set at the issue; it may be extended later.
+    pub window_closes_at: Moment,
+}
+
+/// How keys are sealed into an envelope.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum EnvelopeSuite {
+    /// HPKE (RFC 9180) base mode: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM.
+    #[serde(rename = "HPKE-X25519-SHA256-AES256GCM")]
+    X25519Sha256Aes256Gcm,
+}
+
+/// What a client knows before it believes an order.
+#[derive(Clone, Debug)]
+pub struct OrderExpected<'a> {
+    /// The project of the sealed bid.
+    pub project: &'a ProjectId,
+    /// The id of the opening key named in the bid's binding.
+    pub opening_key: &'a Digest,
+    /// The earliest deadline the client has been told for the project, if it remembers one.
+    pub deadline: Option<Moment>,
+    /// The highest epoch seen in this project's orders; 0 for none.
+    pub epoch_seen: u32,
+    /// The client's own clock.
+    pub now: Moment,
+}
+
+/// Why an order does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OrderFault {
+    /// Not the text of an opening order in its one spelling.
+    #[error("not an opening order in its one spelling")]
+    NotAnOrder,
+    /// Not signed by the opening key.
+    #[error("the opening key did not sign this order")]
+    NotSigned,
+    /// The opening key is not the one that the bid is bound to.
+    #[error("the order is signed by a key that the bid is not bound to")]
+    OtherPlatform,
+    /// The order is for another project.
+    #[error("the order is for another project")]
+    OtherProject,
+    /// The order names an earlier deadline than the client was told.
+    #[error("the order names an earlier deadline than was announced")]
+    EarlierDeadline,
+    /// By the client's own clock the deadline has not come.
+    #[error("the deadline has not come")]
+    BeforeDeadline,
+    /// A higher epoch was seen.
+    #[error("the order was superseded")]
+    Superseded,
+}
+
+#[derive(Serialize, Deserialize)]
+enum OrderFormat {
+    #[serde(rename = "kaibiao opening-order 1")]
+    V1,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OrderText {
+    format: OrderFormat,
+    title: String,
+    deadline_shown: String,
+    issued_at_shown: String,
+    window_closes_at_shown: String,
+    order: OpeningOrder,
+}
+
+impl OpeningOrder {
+    /// The exact text that is signed, sent and journalled.
+    pub fn text(&self) -> String {
+        let text = to_canonical(&OrderText {
+            format: OrderFormat::V1,
+            title: titled("解密令", self.kind),
+            deadline_shown: beijing(self.deadline),
+            issued_at_shown: beijing(self.issued_at),
+            window_closes_at_shown: beijing(self.window_closes_at),
+            order: self.clone(),
+        });
+        String::from_utf8(text).expect("JSON is UTF-8")
+    }
+
+    /// Reads an order; says nothing about who signed it.
+    ///
+    /// # Errors
+    /// [`OrderFault::NotAnOrder`].
+    pub fn parse(text: &str) -> Result<Self, OrderFault> {
+        if text.len() > ORDER_BYTES_MAX {
+            return Err(OrderFault::NotAnOrder);
+        }
+        let read: OrderText = parse_canonical(text.as_bytes()).map_err(|_| OrderFault::NotAnOrder)?;
+        if read.order.hpke_public_key.0.len() != PUBLIC_KEY_BYTES || read.order.text() != text {
+            return Err(OrderFault::NotAnOrder);
+        }
+        Ok(read.order)
+    }
+
+    /// Reads an order and checks everything a client must before a token unwraps a key.
+    ///
+    /// # Errors
+    /// See [`OrderFault`].
+    pub fn verify(
+        text: &str,
+        signature: &[u8],
+        public: &[u8; PUBLIC_KEY_BYTES],
+        expected: &OrderExpected<'_>,
+    ) -> Result<Self, OrderFault> {
+        if key_id(public) != *expected.opening_key {
+            return Err(OrderFault::OtherPlatform);
+        }
+        verify(public, Purpose::OpeningOrder, text.as_bytes(), signature)
+            .map_err(|_| OrderFault::NotSigned)?;
+        let order = Self::parse(text)?;
+        if order.opening_key != *expected.opening_key {
+            return Err(OrderFault::OtherPlatform);
+        }
+        if order.project != *expected.project {
+            return Err(OrderFault::OtherProject);
+        }
+        if expected.deadline.is_some_and(|told| order.deadline < told) {
+            return Err(OrderFault::EarlierDeadline);
+        }
+        // TL-28, E20-28: nobody decrypts before the deadline, by the client's own clock too.
+        if expected.now < order.deadline {
+            return Err(OrderFault::BeforeDeadline);
+        }
+        if order.epoch < expected.epoch_seen {
+            return Err(OrderFault::Superseded);
+        }
+        Ok(order)
+    }
+}
+
+/// The platform's signature over an order's exact text.
+pub fn sign_order(text: &str, opening_key: &PlatformKey) -> [u8; SIGNATURE_BYTES] {
+    opening_key.sign(Purpose::OpeningOrder, text.as_bytes())
+}

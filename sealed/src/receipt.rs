@@ -1,0 +1,188 @@
+//! Receipts (投标回执): what the platform owes a supplier the moment a bid is in.
+//!
+//! A receipt is a pure function of its facts: asked for again, it is the same bytes. It carries the hash of
+//! its journal record and not its number, so it tells nobody how many bids came before. Whoever holds it can
+//! prove offline, against the platform's public key, what was handed in and when.
+
+use std::collections::BTreeSet;
+
+use kaibiao_protocol::{
+    bid::{BidFacts, PartFacts},
+    digest::Digest,
+    ids::{BidId, LotNo, OrganisationId, ProjectId, UploadId},
+    moment::Moment,
+    project::{ProjectKind, ProjectSpec},
+};
+use serde::{Deserialize, Serialize};
+
+pub use crate::refusal_notice::{
+    RefusalFacts, RefusalNoticeFault, make_refusal_notice, verify_refusal_notice,
+};
+use crate::{
+    header::Header,
+    platform_key::{PUBLIC_KEY_BYTES, PlatformKey},
+    purpose::Purpose,
+    shown::{beijing, titled},
+    signed_file::{SignedFileFault, open_file, sign_file},
+    strict_json::{parse_canonical, to_canonical},
+};
+
+/// What a receipt says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiptFacts {
+    /// The project.
+    pub project: ProjectId,
+    /// The project's name.
+    pub project_name: String,
+    /// Real or exercise.
+    pub kind: ProjectKind,
+    /// The bid.
+    pub bid: BidId,
+    /// The upload that brought it.
+    pub upload: UploadId,
+    /// The bid it replaced, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<BidId>,
+    /// Who handed it in.
+    pub supplier: OrganisationId,
+    /// The supplier's name.
+    pub supplier_name: String,
+    /// The lots bid for.
+    pub lots: BTreeSet<LotNo>,
+    /// The file's bytes.
+    pub size_bytes: u64,
+    /// When its last byte was in.
+    pub received_at: Moment,
+    /// SHA-256 of the header area: everything before the parts.
+    pub header_digest: Digest,
+    /// SHA-256 of the binding.
+    pub binding_digest: Digest,
+    /// SHA-256 of the statement.
+    pub statement_digest: Digest,
+    /// SHA-256 of the supplier's signature (CMS).
+    pub cms_digest: Digest,
+    /// Fingerprint of the signing certificate.
+    pub signing_certificate: Digest,
+    /// The parts: names, lengths and digests of the ciphertext.
+    pub parts: Vec<PartFacts>,
+    /// The chain hash of the journal record of the reception.
+    pub record_hash: Digest,
+}
+
+impl ReceiptFacts {
+    /// The facts of a bid received for `project` at `received_at`, journalled in a record with the chain hash
+    /// `record_hash`.
+    pub fn new(
+        project: &ProjectSpec,
+        bid: &BidFacts,
+        received_at: Moment,
+        replaces: Option<BidId>,
+        record_hash: Digest,
+    ) -> Self {
+        Self {
+            project: project.id.clone(),
+            project_name: project.name.clone(),
+            kind: project.kind,
+            bid: bid.bid,
+            upload: bid.upload,
+            replaces,
+            supplier: bid.supplier.clone(),
+            supplier_name: bid.supplier_name.clone(),
+            lots: bid.lots.clone(),
+            size_bytes: bid.size_bytes,
+            received_at,
+            header_digest: bid.header_digest,
+            binding_digest: bid.binding_digest,
+            statement_digest: bid.statement_digest,
+            cms_digest: bid.cms_digest,
+            signing_certificate: bid.signing_certificate,
+            parts: bid.parts.clone(),
+            record_hash,
+        }
+    }
+
+    /// Holds the receipt against the header of a sealed bid. If the file's parts have the digests that the
+    /// header states ([`crate::arrival::Arrival`] proves it), the file is the one received.
+    ///
+    /// # Errors
+    /// [`ReceiptFault::OtherBid`] names the first fact that differs.
+    pub fn check_header(&self, header: &Header) -> Result<(), ReceiptFault> {
+        let same = [
+            ("header", self.header_digest == header.header_digest),
+            ("binding", self.binding_digest == header.binding_digest),
+            ("statement", self.statement_digest == header.statement_digest),
+            ("signature", self.cms_digest == header.cms_digest),
+            ("signing certificate", self.signing_certificate == header.binding.signing_certificate),
+            ("project", self.project == header.binding.project),
+            ("supplier", self.supplier == header.binding.supplier),
+            ("choice of lots", self.lots == header.binding.lots),
+            ("size", self.size_bytes == header.file_len()),
+            ("row of parts", self.parts == header.part_facts()),
+        ];
+        match same.into_iter().find(|(_, same)| !same) {
+            None => Ok(()),
+            Some((fact, _)) => Err(ReceiptFault::OtherBid(fact)),
+        }
+    }
+
+    /// The exact text that is signed; no line feed in it.
+    pub fn text(&self) -> String {
+        let text = to_canonical(&ReceiptText {
+            format: ReceiptFormat::V1,
+            title: titled("投标回执", self.kind),
+            received_at_shown: beijing(self.received_at),
+            facts: self.clone(),
+        });
+        String::from_utf8(text).expect("JSON is UTF-8")
+    }
+}
+
+/// Why a receipt does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReceiptFault {
+    /// The file or its signature.
+    #[error(transparent)]
+    File(#[from] SignedFileFault),
+    /// The signed text is no receipt in its one spelling.
+    #[error("the signed text is no receipt")]
+    NotAReceipt,
+    /// The sealed bid is another one; names the first fact that differs.
+    #[error("the sealed bid is not the one received: another {0}")]
+    OtherBid(&'static str),
+}
+
+#[derive(Serialize, Deserialize)]
+enum ReceiptFormat {
+    #[serde(rename = "kaibiao receipt 1")]
+    V1,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReceiptText {
+    format: ReceiptFormat,
+    title: String,
+    received_at_shown: String,
+    facts: ReceiptFacts,
+}
+
+/// The receipt's file: two lines, see `docs/formats/receipt.md`. The same facts and key give the same bytes.
+pub fn make_receipt(facts: &ReceiptFacts, key: &PlatformKey) -> String {
+    sign_file(Purpose::Receipt, &facts.text(), key)
+}
+
+/// Checks a receipt offline, against the platform's public receipt key. To hold it against the sealed bid as
+/// well, see [`ReceiptFacts::check_header`].
+///
+/// # Errors
+/// See [`ReceiptFault`].
+pub fn verify_receipt(file: &str, public: &[u8; PUBLIC_KEY_BYTES]) -> Result<ReceiptFacts, ReceiptFault> {
+    let text = open_file(Purpose::Receipt, file, public)?;
+    let read: ReceiptText = parse_canonical(text.as_bytes()).map_err(|_| ReceiptFault::NotAReceipt)?;
+    // Title and shown time are derived: a receipt that shows another time than it states is none.
+    if read.facts.text() != text {
+        return Err(ReceiptFault::NotAReceipt);
+    }
+    Ok(read.facts)
+}
