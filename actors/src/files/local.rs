@@ -1,0 +1,349 @@
+//! The store in a folder: `staged/xx/ID` and `sealed/xx/ID`, where `xx` are the id's first two digits.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use aws_lc_rs::rand;
+use kaibiao_protocol::ids::FileId;
+use kaibiao_sealed::read_at::ReadAt;
+use rustix::{
+    fs::{FallocateFlags, fallocate, statvfs},
+    io::Errno,
+};
+
+use super::{FILE_BYTES_MAX, FileFault, Files, ROOM_KEPT_BYTES, STAGED_OPEN_MAX, StoredFile, open_staged::OpenStaged};
+
+/// A store in a folder. Clones are the same store.
+#[derive(Clone)]
+pub struct LocalFiles(Arc<Inner>);
+
+struct Inner {
+    folder: PathBuf,
+    room_kept_bytes: u64,
+    open_staged: OpenStaged,
+    deletes: Mutex<Deletes>,
+}
+
+#[derive(Default)]
+struct Deletes {
+    holders: usize,
+    waiting: BTreeSet<FileId>,
+}
+
+/// While it lives, deletes are noted and not made: a backup that copied the journal finds every file it names.
+pub struct DeletesHeld(LocalFiles);
+
+#[derive(Clone, Copy)]
+enum Place {
+    Staged,
+    Sealed,
+}
+
+impl Place {
+    fn name(self) -> &'static str {
+        match self {
+            Place::Staged => "staged",
+            Place::Sealed => "sealed",
+        }
+    }
+}
+
+impl LocalFiles {
+    /// Opens the store in `folder`, or makes it there.
+    ///
+    /// # Errors
+    /// A failing disk.
+    pub fn open(folder: &Path) -> Result<Self, FileFault> {
+        Self::open_with(folder, ROOM_KEPT_BYTES, STAGED_OPEN_MAX)
+    }
+
+    /// The same with bounds of one's own: bytes kept free, and staged files open at a time.
+    ///
+    /// # Errors
+    /// A failing disk.
+    pub fn open_with(folder: &Path, room_kept_bytes: u64, staged_open_max: usize) -> Result<Self, FileFault> {
+        for place in [Place::Staged, Place::Sealed] {
+            let place = folder.join(place.name());
+            make_folder(&place)?;
+            // All are made beforehand, so that storing a file makes one name only.
+            for first in 0..=u8::MAX {
+                make_folder(&place.join(format!("{first:02x}")))?;
+            }
+            sync_folder(&place)?;
+        }
+        sync_folder(folder)?;
+        Ok(Self(Arc::new(Inner {
+            folder: folder.to_owned(),
+            room_kept_bytes,
+            open_staged: OpenStaged::new(staged_open_max),
+            deletes: Mutex::default(),
+        })))
+    }
+
+    /// Holds deletes back until the guard is dropped.
+    pub fn hold_deletes(&self) -> DeletesHeld {
+        self.deletes().holders += 1;
+        DeletesHeld(self.clone())
+    }
+
+    /// Copies every file, staged and sealed, into the new or empty folder `to`, and syncs the copies. Take the copy
+    /// of the journal first, and hold deletes back around both.
+    ///
+    /// # Errors
+    /// A failing disk.
+    pub fn backup(&self, to: &Path) -> Result<(), FileFault> {
+        copy_files(&self.0.folder, to)
+    }
+
+    fn path(&self, place: Place, id: &FileId) -> PathBuf {
+        let name = id.to_string();
+        self.0.folder.join(place.name()).join(&name[..2]).join(&name)
+    }
+
+    /// The staged file, open for reading and writing.
+    fn staged_file(&self, id: &FileId) -> Result<Arc<File>, FileFault> {
+        if self.0.open_staged.spoiled(id) {
+            return Err(FileFault::Spoiled(*id));
+        }
+        if let Some(file) = self.0.open_staged.get(id) {
+            return Ok(file);
+        }
+        let path = self.path(Place::Staged, id);
+        match OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(file) => Ok(self.0.open_staged.keep(*id, file)),
+            Err(fault) if fault.kind() == io::ErrorKind::NotFound => Err(FileFault::Unknown(*id)),
+            Err(fault) => Err(FileFault::disk("open", &path)(fault)),
+        }
+    }
+
+    fn sync_staged(&self, id: &FileId, file: &File) -> Result<(), FileFault> {
+        let outcome = self.0.open_staged.synced(id, file.sync_all());
+        outcome.map_err(FileFault::disk("sync", &self.path(Place::Staged, id)))
+    }
+
+    fn delete_now(&self, id: &FileId) -> Result<(), FileFault> {
+        self.0.open_staged.forget(id);
+        for place in [Place::Staged, Place::Sealed] {
+            let path = self.path(place, id);
+            match fs::remove_file(&path) {
+                Ok(()) => sync_folder_of(&path)?,
+                Err(fault) if fault.kind() == io::ErrorKind::NotFound => {}
+                Err(fault) => return Err(FileFault::disk("delete", &path)(fault)),
+            }
+        }
+        Ok(())
+    }
+
+    fn deletes(&self) -> MutexGuard<'_, Deletes> {
+        self.0.deletes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for DeletesHeld {
+    fn drop(&mut self) {
+        let waiting = {
+            let mut deletes = self.0.deletes();
+            deletes.holders -= 1;
+            if deletes.holders > 0 { BTreeSet::new() } else { std::mem::take(&mut deletes.waiting) }
+        };
+        for id in waiting {
+            if let Err(fault) = self.0.delete_now(&id) {
+                // It stays as an orphan that no record names.
+                tracing::warn!(%id, %fault, "a file was not deleted");
+            }
+        }
+    }
+}
+
+impl Files for LocalFiles {
+    fn begin(&self, declared_bytes: u64) -> Result<FileId, FileFault> {
+        if declared_bytes > FILE_BYTES_MAX {
+            return Err(FileFault::TooLarge);
+        }
+        if declared_bytes > self.free_bytes()? {
+            return Err(FileFault::NoRoom);
+        }
+        let mut id = FileId([0; 16]);
+        rand::fill(&mut id.0).expect("the system gives random bytes");
+        let path = self.path(Place::Staged, &id);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+        let file = file.map_err(FileFault::disk("make", &path))?;
+        if let Err(fault) = keep_room(&file, declared_bytes) {
+            let _ = fs::remove_file(&path);
+            return Err(FileFault::disk("keep room for", &path)(fault));
+        }
+        self.0.open_staged.keep(id, file);
+        Ok(id)
+    }
+
+    fn write_at(&self, id: &FileId, offset: u64, bytes: &[u8]) -> Result<(), FileFault> {
+        let file = self.staged_file(id)?;
+        let path = self.path(Place::Staged, id);
+        let staged_bytes = file.metadata().map_err(FileFault::disk("look at", &path))?.len();
+        if offset > staged_bytes {
+            return Err(FileFault::Gap { id: *id, staged_bytes });
+        }
+        if offset.saturating_add(bytes.len() as u64) > FILE_BYTES_MAX {
+            return Err(FileFault::TooLarge);
+        }
+        file.write_all_at(bytes, offset).map_err(|fault| {
+            // What was written of it is taken back, so that the file ends where its writer believes it does.
+            let _ = file.set_len(staged_bytes);
+            FileFault::disk("write", &path)(fault)
+        })
+    }
+
+    fn sync(&self, id: &FileId) -> Result<(), FileFault> {
+        let file = self.staged_file(id)?;
+        self.sync_staged(id, &file)?;
+        sync_folder_of(&self.path(Place::Staged, id))
+    }
+
+    fn finish(&self, id: &FileId) -> Result<(), FileFault> {
+        let (staged, sealed) = (self.path(Place::Staged, id), self.path(Place::Sealed, id));
+        let file = match self.staged_file(id) {
+            Ok(file) => file,
+            // Finished before, perhaps just before a crash: its name is made durable once more.
+            Err(FileFault::Unknown(_)) if sealed.exists() => return sync_folder_of(&sealed),
+            Err(fault) => return Err(fault),
+        };
+        self.sync_staged(id, &file)?;
+        fs::rename(&staged, &sealed).map_err(FileFault::disk("rename", &staged))?;
+        self.0.open_staged.forget(id);
+        sync_folder_of(&sealed)?;
+        sync_folder_of(&staged)
+    }
+
+    fn open(&self, id: &FileId) -> Result<Arc<dyn StoredFile>, FileFault> {
+        if self.0.open_staged.spoiled(id) {
+            return Err(FileFault::Spoiled(*id));
+        }
+        // Staged first: a file that is finished meanwhile is found under its other name.
+        for place in [Place::Staged, Place::Sealed] {
+            let path = self.path(place, id);
+            match File::open(&path) {
+                Ok(file) => {
+                    let bytes = file.metadata().map_err(FileFault::disk("look at", &path))?.len();
+                    return Ok(Arc::new(OpenFile { file, bytes }));
+                }
+                Err(fault) if fault.kind() == io::ErrorKind::NotFound => {}
+                Err(fault) => return Err(FileFault::disk("open", &path)(fault)),
+            }
+        }
+        Err(FileFault::Unknown(*id))
+    }
+
+    fn staged_bytes(&self, id: &FileId) -> Result<u64, FileFault> {
+        let file = self.staged_file(id)?;
+        let metadata = file.metadata().map_err(FileFault::disk("look at", &self.path(Place::Staged, id)))?;
+        Ok(metadata.len())
+    }
+
+    fn delete(&self, id: &FileId) -> Result<(), FileFault> {
+        {
+            let mut deletes = self.deletes();
+            if deletes.holders > 0 {
+                deletes.waiting.insert(*id);
+                return Ok(());
+            }
+        }
+        self.delete_now(id)
+    }
+
+    fn staged(&self) -> Result<Vec<FileId>, FileFault> {
+        let place = self.0.folder.join(Place::Staged.name());
+        let mut ids = Vec::new();
+        for first in 0..=u8::MAX {
+            let folder = place.join(format!("{first:02x}"));
+            for entry in fs::read_dir(&folder).map_err(FileFault::disk("read", &folder))? {
+                let name = entry.map_err(FileFault::disk("read", &folder))?.file_name();
+                // Anything else in there is none of ours.
+                ids.extend(name.to_str().and_then(|name| name.parse::<FileId>().ok()));
+            }
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    fn free_bytes(&self) -> Result<u64, FileFault> {
+        let folder = &self.0.folder;
+        let room = statvfs(folder).map_err(|fault| FileFault::disk("look at", folder)(fault.into()))?;
+        Ok((room.f_bavail * room.f_frsize).saturating_sub(self.0.room_kept_bytes))
+    }
+}
+
+/// A file open for reading.
+struct OpenFile {
+    file: File,
+    bytes: u64,
+}
+
+impl ReadAt for OpenFile {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        FileExt::read_exact_at(&self.file, buf, offset)
+    }
+}
+
+impl StoredFile for OpenFile {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// Copies the files of one store into the new or empty folder `to`.
+pub(crate) fn copy_files(from: &Path, to: &Path) -> Result<(), FileFault> {
+    for place in [Place::Staged, Place::Sealed] {
+        for first in 0..=u8::MAX {
+            let folder = Path::new(place.name()).join(format!("{first:02x}"));
+            let (source, copy) = (from.join(&folder), to.join(&folder));
+            make_folder(&copy)?;
+            for entry in fs::read_dir(&source).map_err(FileFault::disk("read", &source))? {
+                let entry = entry.map_err(FileFault::disk("read", &source))?;
+                let file = copy.join(entry.file_name());
+                match fs::copy(entry.path(), &file) {
+                    Ok(_) => {}
+                    // Finished between the listing and the copy: it is copied as a sealed one, which come last.
+                    Err(fault) if fault.kind() == io::ErrorKind::NotFound => continue,
+                    Err(fault) => return Err(FileFault::disk("copy", &entry.path())(fault)),
+                }
+                let copied = File::open(&file).and_then(|file| file.sync_all());
+                copied.map_err(FileFault::disk("sync", &file))?;
+            }
+            sync_folder(&copy)?;
+        }
+        sync_folder(&to.join(place.name()))?;
+    }
+    sync_folder(to)
+}
+
+/// Sets blocks aside without changing the file's length.
+fn keep_room(file: &File, bytes: u64) -> io::Result<()> {
+    if bytes == 0 {
+        return Ok(());
+    }
+    match fallocate(file, FallocateFlags::KEEP_SIZE, 0, bytes) {
+        // A file system that cannot promise room tells when it is full.
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+fn make_folder(folder: &Path) -> Result<(), FileFault> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(FileFault::disk("make", folder))
+}
+
+fn sync_folder(folder: &Path) -> Result<(), FileFault> {
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(FileFault::disk("sync", folder))
+}
+
+fn sync_folder_of(path: &Path) -> Result<(), FileFault> {
+    sync_folder(path.parent().expect("a stored file lies in a folder"))
+}

@@ -1,0 +1,341 @@
+//! The one thread that writes: it takes all appends that wait, writes them in one transaction, and answers them when that is
+//! durable. While it is at one commit, the appends of the next one gather in its queue.
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use crossbeam_channel::Receiver;
+use kaibiao_engine::keeper::SideWrite;
+use kaibiao_protocol::{digest::Digest, moment::Moment};
+use kaibiao_sealed::chain::{CHAIN_START, ChainedRecord, chain_hash};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension};
+
+use super::{
+    Append, AppendFault, Appended, Stream,
+    head::{HeadFile, Mark},
+    meters::WritingEnd,
+    pending::Answer,
+    schema,
+    sqlite::Shared,
+    syncer::Syncer,
+};
+
+/// Records after which a group is committed, however many appends still wait.
+const GROUP_RECORDS_MAX: usize = 1_024;
+/// Bytes after which a group is committed.
+const GROUP_BYTES_MAX: usize = 8 << 20;
+/// Frames of the log after which it is moved into the database (4 KiB each).
+const CHECKPOINT_FRAMES: i64 = 4_096;
+/// Commits between two looks at the log's length.
+const COMMITS_BETWEEN_LOOKS: u32 = 16;
+/// Streams whose last record is remembered; with more, all are forgotten and looked up anew.
+const TAILS_MAX: usize = 65_536;
+
+/// An append with whoever waits for it.
+pub(super) struct Job {
+    pub(super) append: Append,
+    pub(super) answer: Answer,
+}
+
+/// What the thread owns.
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) jobs: Receiver<Job>,
+    pub(super) shared: Arc<Shared>,
+    /// All that is committed.
+    pub(super) mark: Mark,
+    pub(super) head_file: HeadFile,
+    pub(super) syncer: Syncer,
+    /// Kept when the thread ends in order.
+    pub(super) verified_file: HeadFile,
+    /// The epoch this process began; another one in the database means another server.
+    pub(super) epoch: [u8; 16],
+    pub(super) tails: Tails,
+    pub(super) commits_since_look: u32,
+}
+
+/// The last record of each stream written lately, as of the transaction in hand.
+#[derive(Default)]
+pub(super) struct Tails(HashMap<Stream, Tail>);
+
+struct Tail {
+    seq: u64,
+    hash: Digest,
+    wake_at: Option<Moment>,
+}
+
+/// Why a transaction did not become durable.
+enum CommitFault {
+    Database(rusqlite::Error),
+    Superseded,
+}
+
+impl From<rusqlite::Error> for CommitFault {
+    fn from(fault: rusqlite::Error) -> Self {
+        CommitFault::Database(fault)
+    }
+}
+
+type Outcome = Result<Appended, AppendFault>;
+
+impl Writer {
+    /// Runs until every sender is gone.
+    pub(super) fn run(mut self) {
+        let mut group = Vec::new();
+        let mut outcomes = Vec::new();
+        while let Ok(first) = self.jobs.recv() {
+            self.gather(first, &mut group);
+            let committed = self.commit(&group, &mut outcomes);
+            if let Err(end) = committed {
+                outcomes.clear();
+                outcomes.resize(group.len(), Err(AppendFault::WritingEnded));
+                self.shared.end_writing(end);
+            }
+            for (job, outcome) in group.drain(..).zip(outcomes.drain(..)) {
+                job.answer.say(outcome);
+            }
+            if self.shared.writing_goes_on() {
+                self.tend();
+            }
+            if !self.shared.writing_goes_on() {
+                return self.refuse_the_rest();
+            }
+        }
+        self.close();
+    }
+
+    /// Takes all that waits, up to a group's size.
+    fn gather(&self, first: Job, group: &mut Vec<Job>) {
+        let (mut records, mut bytes) = (0, 0);
+        let mut next = Some(first);
+        while let Some(job) = next {
+            records += job.append.records.len();
+            bytes += job.append.bytes();
+            group.push(job);
+            let full = records >= GROUP_RECORDS_MAX || bytes >= GROUP_BYTES_MAX;
+            next = if full { None } else { self.jobs.try_recv().ok() };
+        }
+    }
+
+    /// Writes a group and makes it durable: one outcome for each of its appends.
+    ///
+    /// # Errors
+    /// Writing has to end: it is unknown what of the group is durable.
+    fn commit(&mut self, group: &[Job], outcomes: &mut Vec<Outcome>) -> Result<(), WritingEnd> {
+        let started = Instant::now();
+        let before = self.mark;
+        match self.write(group, outcomes) {
+            Ok(()) => {}
+            Err(CommitFault::Superseded) => {
+                self.roll_back();
+                return Err(WritingEnd::Superseded);
+            }
+            // A full disk is found before the sync: SQLite has taken nothing of it, and says so.
+            Err(CommitFault::Database(fault))
+                if fault.sqlite_error_code() == Some(ErrorCode::DiskFull) && self.roll_back() =>
+            {
+                tracing::error!(appends = group.len(), "the disk has no room for the journal");
+                self.mark = before;
+                self.tails.0.clear();
+                outcomes.clear();
+                outcomes.resize(group.len(), Err(AppendFault::NoRoom));
+                return Ok(());
+            }
+            Err(CommitFault::Database(fault)) => {
+                return Err(WritingEnd::Failed(format!("a commit failed: {fault}")));
+            }
+        }
+        // The head of the group before became durable meanwhile, or nobody is told anything more.
+        self.syncer.wait().map_err(|fault| WritingEnd::Failed(format!("a sync of the head failed: {fault}")))?;
+        if self.mark != before {
+            self.head_file.write(&self.mark).map_err(|fault| WritingEnd::Failed(fault.to_string()))?;
+            self.syncer.begin();
+        }
+        self.shared.committed(self.mark, self.mark.head.position - before.head.position, started.elapsed());
+        Ok(())
+    }
+
+    /// The transaction, from begin to commit.
+    fn write(&mut self, group: &[Job], outcomes: &mut Vec<Outcome>) -> Result<(), CommitFault> {
+        if self.tails.0.len() + group.len() > TAILS_MAX {
+            self.tails.0.clear();
+        }
+        let connection = &self.connection;
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let epoch: [u8; 16] = connection
+            .prepare_cached("SELECT id FROM epochs ORDER BY number DESC LIMIT 1")?
+            .query_row([], |row| row.get(0))?;
+        if epoch != self.epoch {
+            return Err(CommitFault::Superseded);
+        }
+        let mut insert = connection.prepare_cached(
+            "INSERT INTO records (position, stream, seq, at, kind, version, command_id, payload, hash)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?;
+        for job in group {
+            let append = &job.append;
+            let written = if append.records.is_empty() {
+                Ok(Appended { last_seq: 0, hashes: Vec::new() })
+            } else {
+                write_records(connection, &mut insert, append, &mut self.tails, &mut self.mark)?
+            };
+            match &written {
+                Ok(_) => write_side(connection, &append.side)?,
+                Err(_) => self.shared.conflict(),
+            }
+            outcomes.push(written);
+        }
+        connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
+    }
+
+    /// Whether the transaction is undone and the connection is fit for the next one.
+    fn roll_back(&self) -> bool {
+        // SQLite may have rolled back by itself: then there is no transaction left, which is what is wanted.
+        let _ = self.connection.execute_batch("ROLLBACK");
+        self.connection.is_autocommit()
+    }
+
+    /// Moves the log into the database when it has grown long; the answers are out already.
+    fn tend(&mut self) {
+        self.commits_since_look += 1;
+        if self.commits_since_look < COMMITS_BETWEEN_LOOKS {
+            return;
+        }
+        self.commits_since_look = 0;
+        let checkpointed = log_frames(&self.connection, "PRAGMA wal_checkpoint(NOOP)").and_then(|frames| {
+            if frames < CHECKPOINT_FRAMES {
+                return Ok(frames);
+            }
+            log_frames(&self.connection, "PRAGMA wal_checkpoint(PASSIVE)")
+        });
+        match checkpointed {
+            Ok(_) => {}
+            // The log keeps what the database has no room for: writing goes on while the log has.
+            Err(fault) if fault.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                tracing::error!("the disk has no room to move the journal's log into its database");
+            }
+            Err(fault) => self.shared.end_writing(WritingEnd::Failed(format!("a checkpoint failed: {fault}"))),
+        }
+    }
+
+    /// Answers whatever still comes, so that nobody waits for ever.
+    fn refuse_the_rest(self) {
+        while let Ok(job) = self.jobs.recv() {
+            job.answer.say(Err(AppendFault::WritingEnded));
+        }
+    }
+
+    /// Ends in order: the log moved, the head synced, the mark kept for a fast start.
+    fn close(mut self) {
+        let closed = schema::checkpoint_whole(&self.connection)
+            .map_err(|fault| fault.to_string())
+            .and_then(|()| self.syncer.wait().map_err(|fault| fault.to_string()))
+            .and_then(|()| self.verified_file.write(&self.mark).map_err(|fault| fault.to_string()))
+            .and_then(|()| self.verified_file.sync().map_err(|fault| fault.to_string()));
+        if let Err(fault) = closed {
+            // All that was acknowledged is durable already: the next start only takes longer.
+            tracing::warn!(%fault, "the journal was not closed in order");
+        }
+    }
+}
+
+/// Writes the records of one append, unless its stream ends elsewhere than expected.
+fn write_records(
+    connection: &Connection,
+    insert: &mut CachedStatement<'_>,
+    append: &Append,
+    tails: &mut Tails,
+    mark: &mut Mark,
+) -> Result<Outcome, rusqlite::Error> {
+    let name = append.stream.to_string();
+    let tail = match tails.0.get_mut(&append.stream) {
+        Some(tail) => tail,
+        None => {
+            let tail = look_up_tail(connection, &name)?;
+            tails.0.entry(append.stream.clone()).or_insert(tail)
+        }
+    };
+    if tail.seq != append.expected_seq {
+        return Ok(Err(AppendFault::Conflict { found: tail.seq }));
+    }
+    let mut hashes = Vec::with_capacity(append.records.len());
+    for record in &append.records {
+        let seq = tail.seq + 1;
+        let chained = ChainedRecord {
+            stream: &name,
+            seq,
+            at: record.at,
+            kind: record.kind,
+            version: record.version,
+            command_id: record.command_id,
+            payload: &record.payload,
+        };
+        let hash = chain_hash(&tail.hash, &chained);
+        let after = mark.after(&hash, record.at);
+        insert.execute((
+            after.head.position,
+            &name,
+            seq,
+            record.at.0,
+            record.kind,
+            record.version,
+            record.command_id.as_ref().map(|id| id.0.as_slice()),
+            &record.payload,
+            hash.as_bytes(),
+        ))?;
+        (tail.seq, tail.hash, *mark) = (seq, hash, after);
+        hashes.push(hash);
+    }
+    if tail.wake_at != append.wake_at {
+        write_wake(connection, &name, append.wake_at)?;
+        tail.wake_at = append.wake_at;
+    }
+    Ok(Ok(Appended { last_seq: tail.seq, hashes }))
+}
+
+fn look_up_tail(connection: &Connection, stream: &str) -> Result<Tail, rusqlite::Error> {
+    let last: Option<(u64, [u8; 32])> = connection
+        .prepare_cached("SELECT seq, hash FROM records WHERE stream = ?1 ORDER BY seq DESC LIMIT 1")?
+        .query_row([stream], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let wake_at: Option<i64> = connection
+        .prepare_cached("SELECT at FROM wakes WHERE stream = ?1")?
+        .query_row([stream], |row| row.get(0))
+        .optional()?;
+    let (seq, hash) = last.map_or((0, CHAIN_START), |(seq, hash)| (seq, Digest(hash)));
+    Ok(Tail { seq, hash, wake_at: wake_at.map(Moment) })
+}
+
+fn write_wake(connection: &Connection, stream: &str, wake_at: Option<Moment>) -> Result<(), rusqlite::Error> {
+    match wake_at {
+        Some(at) => connection
+            .prepare_cached(
+                "INSERT INTO wakes (stream, at) VALUES (?1, ?2) ON CONFLICT (stream) DO UPDATE SET at = excluded.at",
+            )?
+            .execute((stream, at.0))?,
+        None => connection.prepare_cached("DELETE FROM wakes WHERE stream = ?1")?.execute([stream])?,
+    };
+    Ok(())
+}
+
+fn write_side(connection: &Connection, writes: &[SideWrite]) -> Result<(), rusqlite::Error> {
+    for write in writes {
+        match write {
+            SideWrite::Put { space, key, value } => connection
+                .prepare_cached(
+                    "INSERT INTO side (space, key, value) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (space, key) DO UPDATE SET value = excluded.value",
+                )?
+                .execute((space.as_str(), key, value.as_slice()))?,
+            SideWrite::Delete { space, key } => connection
+                .prepare_cached("DELETE FROM side WHERE space = ?1 AND key = ?2")?
+                .execute((space.as_str(), key))?,
+        };
+    }
+    Ok(())
+}
+
+/// Runs a checkpoint pragma and gives the log's length in frames.
+fn log_frames(connection: &Connection, pragma: &str) -> Result<i64, rusqlite::Error> {
+    connection.prepare_cached(pragma)?.query_row([], |row| row.get(1))
+}
