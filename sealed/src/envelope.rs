@@ -136,3 +136,87 @@ fn aad(statement: &Digest, parts: &[PartName]) -> Vec<u8> {
     let names: Vec<String> = parts.iter().map(PartName::to_string).collect();
     [statement.as_bytes().as_slice(), names.join(",").as_bytes()].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use kaibiao_protocol::ids::LotNo;
+
+    use super::*;
+
+    const ORDER: &str = "the order's exact text";
+
+    fn lot(no: u16) -> PartName {
+        PartName::Lot(LotNo::new(no).unwrap())
+    }
+
+    fn keys(count: u8) -> Vec<PartKey> {
+        (1..=count).map(|no| PartKey::from_bytes(&[no; 32]).unwrap()).collect()
+    }
+
+    #[test]
+    fn keys_come_out_of_the_envelope_in_the_order_of_their_parts() {
+        let one_time = OneTimeKey::generate().unwrap();
+        let (statement, parts) = (Digest([9; 32]), [PartName::Common, lot(1), lot(3)]);
+        let envelope = seal_envelope(ORDER, one_time.public(), &statement, &parts, &keys(3)).unwrap();
+        assert_eq!(envelope.ciphertext.len(), 3 * 32 + 16);
+        let opened = one_time.open(ORDER, &envelope, &statement, &parts).unwrap();
+        let found: Vec<_> = opened.iter().map(|key| *key.expose()).collect();
+        assert_eq!(found, [[1; 32], [2; 32], [3; 32]]);
+    }
+
+    #[test]
+    fn an_envelope_opens_under_its_order_for_its_bid_and_parts_alone() {
+        let (one_time, other) = (OneTimeKey::generate().unwrap(), OneTimeKey::generate().unwrap());
+        let (statement, parts) = (Digest([9; 32]), [PartName::Common, lot(1)]);
+        let envelope = seal_envelope(ORDER, one_time.public(), &statement, &parts, &keys(2)).unwrap();
+        let open = |key: &OneTimeKey, order: &str, envelope: &Envelope, statement, parts: &[PartName]| {
+            key.open(order, envelope, &Digest([statement; 32]), parts).map(|keys| keys.len())
+        };
+        assert_eq!(open(&one_time, ORDER, &envelope, 9, &parts), Ok(2));
+        let refused = Err(EnvelopeFault::DoesNotOpen);
+        assert_eq!(open(&other, ORDER, &envelope, 9, &parts), refused, "another key");
+        assert_eq!(open(&one_time, "another order", &envelope, 9, &parts), refused, "another order");
+        assert_eq!(open(&one_time, ORDER, &envelope, 8, &parts), refused, "another bid");
+        assert_eq!(
+            open(&one_time, ORDER, &envelope, 9, &[PartName::Common, lot(2)]),
+            refused,
+            "another part"
+        );
+        assert_eq!(
+            open(&one_time, ORDER, &envelope, 9, &[lot(1), PartName::Common]),
+            refused,
+            "another order"
+        );
+        let malformed = Err(EnvelopeFault::Malformed);
+        assert_eq!(open(&one_time, ORDER, &envelope, 9, &[PartName::Common]), malformed, "fewer parts");
+        assert_eq!(open(&one_time, ORDER, &envelope, 9, &[]), malformed);
+        for at in 0..envelope.ciphertext.len() {
+            let mut bad = envelope.clone();
+            bad.ciphertext[at] ^= 1;
+            assert_eq!(open(&one_time, ORDER, &bad, 9, &parts), refused);
+        }
+        for at in 0..ENC_BYTES {
+            let mut bad = envelope.clone();
+            // The highest bit of the last byte is not part of an X25519 key, but it is of the HPKE context.
+            bad.enc[at] ^= 0x80;
+            assert_eq!(open(&one_time, ORDER, &bad, 9, &parts), refused);
+        }
+        let mut zero = envelope.clone();
+        zero.enc = vec![0; ENC_BYTES];
+        assert_eq!(open(&one_time, ORDER, &zero, 9, &parts), refused);
+    }
+
+    #[test]
+    fn an_envelope_that_says_too_little_is_not_sealed() {
+        let one_time = OneTimeKey::generate().unwrap();
+        let statement = Digest([9; 32]);
+        let seal = |public: &[u8], parts: &[PartName], count| {
+            seal_envelope(ORDER, public, &statement, parts, &keys(count)).map(drop)
+        };
+        let parts = [PartName::Common, lot(1)];
+        assert_eq!(seal(one_time.public(), &parts, 1), Err(EnvelopeFault::Malformed));
+        assert_eq!(seal(one_time.public(), &[], 0), Err(EnvelopeFault::Malformed));
+        assert_eq!(seal(&[1; 31], &parts, 2), Err(EnvelopeFault::NotSealed));
+        assert_eq!(seal(&[0; 32], &parts, 2), Err(EnvelopeFault::NotSealed));
+    }
+}

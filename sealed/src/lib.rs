@@ -16,6 +16,10 @@ pub mod check;
 pub mod cobblestone;
 pub mod digest;
 pub mod envelope;
+#[cfg(test)]
+mod flip;
+#[cfg(test)]
+mod forge;
 pub mod header;
 pub mod key;
 pub mod order;

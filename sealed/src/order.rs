@@ -186,3 +186,106 @@ impl OpeningOrder {
 pub fn sign_order(text: &str, opening_key: &PlatformKey) -> [u8; SIGNATURE_BYTES] {
     opening_key.sign(Purpose::OpeningOrder, text.as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flip::each_member_changed;
+
+    const DEADLINE: Moment = Moment(1_767_225_600_000_000);
+
+    fn order(key: &PlatformKey) -> OpeningOrder {
+        OpeningOrder {
+            project: "KX-00823".parse().unwrap(),
+            kind: ProjectKind::Real,
+            deadline: DEADLINE,
+            epoch: 2,
+            lots: [LotNo::new(1).unwrap(), LotNo::new(3).unwrap()].into(),
+            opening_key: key.id(),
+            suite: EnvelopeSuite::X25519Sha256Aes256Gcm,
+            hpke_public_key: Blob(vec![7; 32]),
+            start_signature: Some(Digest([5; 32])),
+            issued_at: DEADLINE.plus_ms(1),
+            window_closes_at: DEADLINE.plus_minutes(30),
+        }
+    }
+
+    #[test]
+    fn an_order_holds_for_its_project_from_the_deadline_on() {
+        let (key, other) = (PlatformKey::generate().unwrap(), PlatformKey::generate().unwrap());
+        let (project, other_project) = ("KX-00823".parse().unwrap(), "KX-00824".parse().unwrap());
+        let (id, other_id) = (key.id(), other.id());
+        let text = order(&key).text();
+        let signature = sign_order(&text, &key);
+        let good = OrderExpected {
+            project: &project,
+            opening_key: &id,
+            deadline: Some(DEADLINE),
+            epoch_seen: 2,
+            now: DEADLINE,
+        };
+        let check = |expected: &OrderExpected<'_>| {
+            OpeningOrder::verify(&text, &signature, key.public(), expected).map(drop)
+        };
+        assert_eq!(OpeningOrder::verify(&text, &signature, key.public(), &good), Ok(order(&key)));
+        assert_eq!(check(&OrderExpected { deadline: None, epoch_seen: 0, ..good.clone() }), Ok(()));
+        for (expected, fault) in [
+            (OrderExpected { project: &other_project, ..good.clone() }, OrderFault::OtherProject),
+            (OrderExpected { opening_key: &other_id, ..good.clone() }, OrderFault::OtherPlatform),
+            (OrderExpected { now: Moment(DEADLINE.0 - 1), ..good.clone() }, OrderFault::BeforeDeadline),
+            (
+                OrderExpected { deadline: Some(DEADLINE.plus_ms(1)), ..good.clone() },
+                OrderFault::EarlierDeadline,
+            ),
+            (OrderExpected { epoch_seen: 3, ..good.clone() }, OrderFault::Superseded),
+        ] {
+            assert_eq!(check(&expected), Err(fault));
+        }
+        // The key asked about is not the one that signed, or signed in another's name.
+        let verify = |text: &str, signer: &PlatformKey, asked: &PlatformKey, expected: &OrderExpected<'_>| {
+            OpeningOrder::verify(text, &sign_order(text, signer), asked.public(), expected).map(drop)
+        };
+        assert_eq!(verify(&text, &other, &key, &good), Err(OrderFault::NotSigned));
+        let bound_to_other = OrderExpected { opening_key: &other_id, ..good.clone() };
+        assert_eq!(verify(&text, &other, &other, &bound_to_other), Err(OrderFault::OtherPlatform));
+        let receipt_signature = key.sign(Purpose::Receipt, text.as_bytes());
+        let forged = OpeningOrder::verify(&text, &receipt_signature, key.public(), &good);
+        assert_eq!(forged, Err(OrderFault::NotSigned));
+    }
+
+    #[test]
+    fn an_order_with_any_field_changed_is_not_signed() {
+        let key = PlatformKey::generate().unwrap();
+        let text = order(&key).text();
+        let signature = sign_order(&text, &key);
+        let expected = OrderExpected {
+            project: &"KX-00823".parse().unwrap(),
+            opening_key: &key.id(),
+            deadline: None,
+            epoch_seen: 0,
+            now: DEADLINE,
+        };
+        for (field, text) in each_member_changed(&text) {
+            let fault = OpeningOrder::verify(&text, &signature, key.public(), &expected);
+            assert_eq!(fault, Err(OrderFault::NotSigned), "{field}");
+        }
+    }
+
+    #[test]
+    fn an_order_is_read_from_its_one_spelling_alone() {
+        let key = PlatformKey::generate().unwrap();
+        let text = order(&key).text();
+        assert_eq!(OpeningOrder::parse(&text), Ok(order(&key)));
+        let short_key = OpeningOrder { hpke_public_key: Blob(vec![7; 31]), ..order(&key) };
+        for bad in [
+            format!("{text}\n"),
+            text.replace("解密令", "解密令（演练）"),
+            text.replace("[1,3]", "[3,1]"),
+            text.replace("08:30:00", "09:30:00"),
+            short_key.text(),
+            "x".repeat(ORDER_BYTES_MAX + 1),
+        ] {
+            assert_eq!(OpeningOrder::parse(&bad), Err(OrderFault::NotAnOrder), "{bad}");
+        }
+    }
+}

@@ -95,3 +95,32 @@ pub fn verify(
         .verify(&purpose.message(text), signature)
         .map_err(|_| PlatformKeyFault::NotSigned)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_signs_one_text_for_one_purpose() {
+        let key = PlatformKey::generate().unwrap();
+        let signature = key.sign(Purpose::Receipt, b"text");
+        assert_eq!(signature, key.sign(Purpose::Receipt, b"text"), "signing is deterministic");
+        assert_eq!(verify(key.public(), Purpose::Receipt, b"text", &signature), Ok(()));
+        let refused = Err(PlatformKeyFault::NotSigned);
+        assert_eq!(verify(key.public(), Purpose::Receipt, b"texts", &signature), refused);
+        assert_eq!(verify(key.public(), Purpose::OpeningRecord, b"text", &signature), refused);
+        assert_eq!(verify(key.public(), Purpose::Receipt, b"text", &signature[..63]), refused);
+        let other = PlatformKey::generate().unwrap();
+        assert_eq!(verify(other.public(), Purpose::Receipt, b"text", &signature), refused);
+    }
+
+    #[test]
+    fn a_key_is_the_same_after_it_was_kept() {
+        let key = PlatformKey::generate().unwrap();
+        let again = PlatformKey::from_pkcs8(key.pkcs8()).unwrap();
+        assert_eq!(key.public(), again.public());
+        assert_eq!(key.id(), again.id());
+        assert_eq!(key.sign(Purpose::OpeningOrder, b"a"), again.sign(Purpose::OpeningOrder, b"a"));
+        assert!(PlatformKey::from_pkcs8(&key.pkcs8()[1..]).is_err());
+    }
+}

@@ -186,3 +186,91 @@ pub fn verify_receipt(file: &str, public: &[u8; PUBLIC_KEY_BYTES]) -> Result<Rec
     }
     Ok(read.facts)
 }
+
+#[cfg(test)]
+mod tests {
+    use kaibiao_protocol::bid::PartName;
+
+    use super::*;
+    use crate::flip::each_member_changed;
+
+    fn facts() -> ReceiptFacts {
+        let lot = LotNo::new(1).unwrap();
+        let part = |part, no| PartFacts { part, length: 100 + u64::from(no), ciphertext: Digest([no; 32]) };
+        ReceiptFacts {
+            project: "KX-00823".parse().unwrap(),
+            project_name: "采购便携式计算机".into(),
+            kind: ProjectKind::Exercise,
+            bid: BidId([0x11; 16]),
+            upload: UploadId([0x22; 16]),
+            replaces: Some(BidId([0x33; 16])),
+            supplier: "mingde".parse().unwrap(),
+            supplier_name: "明德家具有限公司".into(),
+            lots: [lot].into(),
+            size_bytes: 4_301,
+            received_at: Moment(1_767_225_600_000_000),
+            header_digest: Digest([0x44; 32]),
+            binding_digest: Digest([0x55; 32]),
+            statement_digest: Digest([0x66; 32]),
+            cms_digest: Digest([0x77; 32]),
+            signing_certificate: Digest([0x88; 32]),
+            parts: vec![part(PartName::Common, 1), part(PartName::Lot(lot), 2)],
+            record_hash: Digest([0x99; 32]),
+        }
+    }
+
+    #[test]
+    fn a_receipt_asked_for_again_is_the_same_bytes() {
+        let key = PlatformKey::generate().unwrap();
+        let file = make_receipt(&facts(), &key);
+        assert_eq!(file, make_receipt(&facts(), &key));
+        assert_eq!(file.lines().count(), 2);
+        assert!(file.contains("投标回执（演练）") && file.contains("2026-01-01 08:00:00.000000 +08:00"));
+        assert_eq!(verify_receipt(&file, key.public()), Ok(facts()));
+    }
+
+    #[test]
+    fn a_receipt_with_any_field_changed_is_refused() {
+        let key = PlatformKey::generate().unwrap();
+        let file = make_receipt(&facts(), &key);
+        let (text, signature) = file.split_once('\n').unwrap();
+        let changed = each_member_changed(text);
+        assert!(changed.len() >= 24, "{}", changed.len());
+        for (field, text) in changed {
+            let bad = format!("{text}\n{signature}");
+            let fault = verify_receipt(&bad, key.public());
+            assert_eq!(fault, Err(ReceiptFault::File(SignedFileFault::NotSigned)), "{field}");
+        }
+    }
+
+    #[test]
+    fn a_signed_text_that_contradicts_itself_is_no_receipt() {
+        let key = PlatformKey::generate().unwrap();
+        let text = facts().text();
+        for (field, text) in each_member_changed(&text) {
+            let derived = ["format", "title", "received_at", "received_at_shown", "kind"];
+            if derived.contains(&field.as_str()) {
+                let file = sign_file(Purpose::Receipt, &text, &key);
+                assert_eq!(verify_receipt(&file, key.public()), Err(ReceiptFault::NotAReceipt), "{field}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_receipt_is_two_lines_of_one_key() {
+        let (key, other) = (PlatformKey::generate().unwrap(), PlatformKey::generate().unwrap());
+        let file = make_receipt(&facts(), &key);
+        let check = |bad: &str, expected| {
+            assert_eq!(verify_receipt(bad, key.public()), Err(ReceiptFault::File(expected)), "{bad}");
+        };
+        check(file.trim_end(), SignedFileFault::NotTwoLines);
+        check(&format!("{file}\n"), SignedFileFault::NotTwoLines);
+        check(&file.replace('\n', "\r\n"), SignedFileFault::NotTwoLines);
+        check(&file.replace("{\"key\"", "{ \"key\""), SignedFileFault::NotTwoLines);
+        check("", SignedFileFault::NotTwoLines);
+        check(&make_receipt(&facts(), &other), SignedFileFault::OtherKey(other.id()));
+        // Signed by the right key for another purpose.
+        let notice = sign_file(Purpose::RefusalNotice, &facts().text(), &key);
+        check(&notice, SignedFileFault::NotSigned);
+    }
+}

@@ -286,3 +286,140 @@ pub fn consequence_text(consequence: Consequence) -> &'static str {
         Consequence::Withdrawn => "视为撤回其投标文件",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use kaibiao_protocol::{
+        ids::BidId,
+        money::{Fen, Price},
+        project::{BackupPolicy, LotSpec, StartMode},
+        record::{BidSheet, SealedRow},
+    };
+
+    use super::*;
+    use crate::flip::each_member_changed;
+
+    fn lot(no: u16) -> LotNo {
+        LotNo::new(no).unwrap()
+    }
+
+    fn spec() -> ProjectSpec {
+        let named = |name: &str, price_kind| LotSpec {
+            name: name.into(),
+            budget: Fen::new(10_000_000).unwrap(),
+            price_kind,
+            bid_security: None,
+        };
+        ProjectSpec {
+            id: "KX-00823".parse().unwrap(),
+            name: "采购便携式计算机".into(),
+            region: "浙江省本级".into(),
+            kind: ProjectKind::Exercise,
+            method: Method::OpenTender,
+            purchaser: "binjiang".parse().unwrap(),
+            organiser: "kaixin".parse().unwrap(),
+            budget: Fen::new(20_000_000).unwrap(),
+            deadline: Moment(1_767_225_600_000_000),
+            start: StartMode::AtDeadline,
+            window_minutes: 30,
+            failure_grace_minutes: 15,
+            backup: BackupPolicy::AnyFault,
+            confirm_minutes: 30,
+            consortium_allowed: false,
+            bid_bytes_max: None,
+            invited: None,
+            rule_pack: "GP/1".into(),
+            lots: [(lot(1), named("笔记本", PriceKind::Total)), (lot(2), named("服务", PriceKind::Rate))]
+                .into(),
+        }
+    }
+
+    fn sheet(price: Price, remark: &str) -> BidSheet {
+        BidSheet {
+            price,
+            delivery_or_lead: "30日".into(),
+            bid_security_method: "保函".into(),
+            declaration_signed: true,
+            remark: remark.into(),
+        }
+    }
+
+    fn record() -> OpeningRecord {
+        let row = |no, outcome| RecordRow {
+            no,
+            bid: BidId([no as u8; 16]),
+            supplier: format!("供应商{no}"),
+            outcome,
+        };
+        let total = Price::Total("1234.50".parse().unwrap());
+        let rate = Price::Rate("95.50".parse().unwrap());
+        let cause = FailureCause::DamagedStore;
+        let opened = LotRecord::Opened {
+            rows: vec![
+                row(1, RowOutcome::Unsealed { sheet: sheet(total, ""), by_backup: true }),
+                row(2, RowOutcome::Failed { cause, consequence: cause.consequence() }),
+                row(3, RowOutcome::Unsealed { sheet: sheet(rate, "无"), by_backup: false }),
+            ],
+        };
+        let closed = LotRecord::NotOpened {
+            rule: "TR-44 87-41 (GP/1)".into(),
+            bids: vec![SealedRow { bid: BidId([9; 16]), supplier: "供应商9".into() }],
+        };
+        OpeningRecord {
+            published_at: Moment(1_767_226_000_000_000),
+            lots: BTreeMap::from([(lot(1), opened), (lot(2), closed)]),
+        }
+    }
+
+    #[test]
+    fn a_record_is_a_pure_function_of_the_journal_and_anyone_can_check_it() {
+        let key = PlatformKey::generate().unwrap();
+        let text = record_text(&spec(), &record());
+        assert_eq!(text, record_text(&spec(), &record()));
+        assert!(text.starts_with(r#"{"format":"kaibiao opening-record 1","title":"开标记录（演练）","#));
+        let signature = sign_record(&text, &key);
+        let facts = verify_record(&text, &signature, key.public()).unwrap();
+        assert_eq!(facts, RecordFacts::new(&spec(), &record()));
+        assert_eq!(facts.lots[1].price_kind, PriceKind::Rate);
+        assert_eq!(record_digest(&text), sha256(text.as_bytes()));
+    }
+
+    #[test]
+    fn a_record_with_any_field_changed_is_refused() {
+        let key = PlatformKey::generate().unwrap();
+        let text = record_text(&spec(), &record());
+        let signature = sign_record(&text, &key);
+        let changed = each_member_changed(&text);
+        assert!(changed.len() > 40);
+        for (field, text) in changed {
+            let fault = verify_record(&text, &signature, key.public());
+            assert_eq!(fault, Err(RecordFault::NotSigned), "{field}");
+        }
+        for bad in [text.replace("（演练）", ""), text.replace("08:00:00", "08:00:01"), format!("{text}\n")]
+        {
+            let fault = verify_record(&bad, &sign_record(&bad, &key), key.public());
+            assert_eq!(fault, Err(RecordFault::NotARecord), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_row_has_the_seven_columns_that_suppliers_know() {
+        let LotRecord::Opened { rows } = &record().lots[&lot(1)] else { panic!("lot 1 is opened") };
+        let texts: Vec<_> = rows.iter().map(|row| columns(row).texts().join("|")).collect();
+        assert_eq!(
+            texts,
+            [
+                "1|供应商1|1234.50|30日|保函|是|备份标书已启用",
+                "2|供应商2|—|—|—|—|解密失败：平台存储的标书损坏，视为撤回其投标文件",
+                "3|供应商3|95.50%|30日|保函|是|无",
+            ]
+        );
+        let first = columns(&rows[0]);
+        assert_eq!(
+            (first.final_price.as_deref(), first.price_kind),
+            (Some("1234.50"), Some(PriceKind::Total))
+        );
+    }
+}

@@ -106,3 +106,48 @@ pub fn verify_refusal_notice(
     }
     Ok(read.facts)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flip::each_member_changed;
+
+    fn facts() -> RefusalFacts {
+        RefusalFacts {
+            project: "KX-00823".parse().unwrap(),
+            project_name: "采购便携式计算机".into(),
+            kind: ProjectKind::Real,
+            upload: UploadId([0x22; 16]),
+            supplier: "mingde".parse().unwrap(),
+            size_bytes: 4_301,
+            received_at: Moment(1_767_225_600_000_000),
+            deadline: Moment(1_767_225_600_000_000),
+            code: RefusalCode::PastDeadline,
+            rule: "TL-28 TR-36 (GP/1)".into(),
+            record_hash: Digest([0x99; 32]),
+        }
+    }
+
+    #[test]
+    fn a_late_final_gets_a_notice_that_anyone_can_check() {
+        let key = PlatformKey::generate().unwrap();
+        let file = make_refusal_notice(&facts(), &key);
+        assert_eq!(file, make_refusal_notice(&facts(), &key));
+        assert!(file.contains("投标文件拒收通知\"") && file.contains("\"code\":\"past_deadline\""));
+        assert_eq!(verify_refusal_notice(&file, key.public()), Ok(facts()));
+    }
+
+    #[test]
+    fn a_notice_with_any_field_changed_is_refused() {
+        let key = PlatformKey::generate().unwrap();
+        let file = make_refusal_notice(&facts(), &key);
+        let (text, signature) = file.split_once('\n').unwrap();
+        for (field, text) in each_member_changed(text) {
+            let fault = verify_refusal_notice(&format!("{text}\n{signature}"), key.public());
+            assert_eq!(fault, Err(RefusalNoticeFault::File(SignedFileFault::NotSigned)), "{field}");
+        }
+        let shown = facts().text().replace("08:00:00.000000", "07:59:59.000000");
+        let file = sign_file(Purpose::RefusalNotice, &shown, &key);
+        assert_eq!(verify_refusal_notice(&file, key.public()), Err(RefusalNoticeFault::NotANotice));
+    }
+}

@@ -333,3 +333,152 @@ fn assemble(
     };
     ContentInfo { content_type: ID_SIGNED_DATA, content: Any::encode_from(&data)? }.to_der()
 }
+
+#[cfg(test)]
+mod tests {
+    use kaibiao_protocol::moment::Moment;
+
+    use super::*;
+    use crate::practice::{PracticeCa, SoftKey, Span, Usage};
+
+    struct World {
+        ca: PracticeCa,
+        key: SoftKey,
+        certificate: Vec<u8>,
+    }
+
+    fn world() -> World {
+        let span = Span { from: Moment(1_767_225_600_000_000), until: Moment(2_840_140_800_000_000) };
+        let ca = PracticeCa::new("Huixin", span.from, span.until).unwrap();
+        let key = SoftKey::generate().unwrap();
+        let certificate = ca.issue("CN=明德家具", &key.public_key(), 7, Usage::Sign, span).unwrap();
+        World { ca, key, certificate }
+    }
+
+    impl World {
+        fn sign(&self, purpose: Purpose, text: &[u8]) -> Vec<u8> {
+            sign_cms::<()>(purpose, text, &self.certificate, &mut |bytes| Ok(self.key.sign(bytes))).unwrap()
+        }
+    }
+
+    #[test]
+    fn a_signature_holds_for_its_text_and_purpose_alone() {
+        let world = world();
+        let cms = world.sign(Purpose::SignIn, b"text");
+        let signed = check_cms(Purpose::SignIn, b"text", &cms).unwrap();
+        assert_eq!(signed.certificate, world.certificate);
+        assert_eq!(signed.fingerprint, sha256(&world.certificate));
+        assert_eq!(certificate_in(&cms).unwrap(), world.certificate);
+        assert_eq!(check_cms(Purpose::SignIn, b"texts", &cms), Err(SignatureFault::OtherText));
+        for other in Purpose::ALL.into_iter().filter(|other| *other != Purpose::SignIn) {
+            assert_eq!(check_cms(other, b"text", &cms), Err(SignatureFault::OtherText));
+        }
+        // A text that begins with another purpose's line does not help either.
+        let text = Purpose::StartOpening.message(b"text");
+        let cms = world.sign(Purpose::SignIn, &text);
+        assert_eq!(check_cms(Purpose::StartOpening, b"text", &cms), Err(SignatureFault::OtherText));
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_signature_is_noticed() {
+        let world = world();
+        let cms = world.sign(Purpose::SealStatement, b"statement");
+        for at in 0..cms.len() {
+            for bit in [0, 3, 7] {
+                let mut bad = cms.clone();
+                bad[at] ^= 1 << bit;
+                assert!(check_cms(Purpose::SealStatement, b"statement", &bad).is_err(), "byte {at}");
+            }
+        }
+        for bad in [&cms[..cms.len() - 1], &[cms.as_slice(), b"\0"].concat(), b""] {
+            assert!(check_cms(Purpose::SealStatement, b"statement", bad).is_err());
+        }
+    }
+
+    #[test]
+    fn another_key_or_certificate_is_named() {
+        let (world, other) = (world(), world());
+        let forged = sign_cms::<()>(Purpose::SignIn, b"text", &world.certificate, &mut |bytes| {
+            Ok(other.key.sign(bytes))
+        });
+        assert_eq!(check_cms(Purpose::SignIn, b"text", &forged.unwrap()), Err(SignatureFault::NotSigned));
+
+        // The attributes name one certificate, another is carried.
+        let attributes = signed_attributes(Purpose::SignIn, b"text", &world.certificate);
+        let value = world.key.sign(&encoded(&attributes));
+        let parsed = parse_certificate(&other.certificate).unwrap();
+        let cms = assemble(&other.certificate, &parsed, attributes, &value).unwrap();
+        assert_eq!(check_cms(Purpose::SignIn, b"text", &cms), Err(SignatureFault::OtherCertificate));
+    }
+
+    /// Takes a good signature apart, changes it and puts it together.
+    fn changed(cms: &[u8], change: &dyn Fn(&mut SignedData)) -> Vec<u8> {
+        let mut data = signed_data(cms).unwrap();
+        change(&mut data);
+        encoded(&ContentInfo { content_type: ID_SIGNED_DATA, content: Any::encode_from(&data).unwrap() })
+    }
+
+    fn change_signer(data: &mut SignedData, change: impl FnOnce(&mut SignerInfo)) {
+        let mut signer = data.signer_infos.0.as_slice()[0].clone();
+        change(&mut signer);
+        data.signer_infos = SignerInfos::try_from(vec![signer]).unwrap();
+    }
+
+    #[test]
+    fn everything_beyond_the_one_form_is_refused_by_name() {
+        let world = world();
+        let cms = world.sign(Purpose::SignIn, b"text");
+        let check = |expected, change: &dyn Fn(&mut SignedData)| {
+            let bad = changed(&cms, change);
+            assert_eq!(check_cms(Purpose::SignIn, b"text", &bad), Err(expected));
+        };
+        assert_eq!(changed(&cms, &|_| {}), cms, "taking apart and putting together changes nothing");
+        check(SignatureFault::Signers, &|data| data.signer_infos = SignerInfos(SetOfVec::new()));
+        check(SignatureFault::Signers, &|data| {
+            let one = data.signer_infos.0.as_slice()[0].clone();
+            let two = SignerInfo { version: CmsVersion::V3, ..one.clone() };
+            data.signer_infos = SignerInfos::try_from(vec![one, two]).unwrap();
+        });
+        check(SignatureFault::Certificates, &|data| data.certificates = None);
+        check(SignatureFault::Certificates, &|data| {
+            let more = Any::from_der(world.ca.root()).unwrap();
+            data.certificates.as_mut().unwrap().insert(more).unwrap();
+        });
+        check(SignatureFault::NotDetached, &|data| {
+            let text = OctetString::new(b"text".as_slice()).unwrap();
+            data.encap_content_info.econtent = Some(Any::encode_from(&text).unwrap());
+        });
+        check(SignatureFault::Algorithm, &|data| {
+            change_signer(data, |signer| signer.digest_alg.oid = const_oid::db::rfc5912::ID_SHA_1);
+        });
+        check(SignatureFault::Attributes, &|data| change_signer(data, |signer| signer.signed_attrs = None));
+        check(SignatureFault::Attributes, &|data| {
+            change_signer(data, |signer| {
+                let time = attribute(const_oid::db::rfc5911::ID_SIGNING_TIME, Any::null());
+                signer.signed_attrs.as_mut().unwrap().insert(time).unwrap();
+            });
+        });
+        check(SignatureFault::OtherForm, &|data| {
+            change_signer(data, |signer| {
+                let more = attribute(const_oid::db::rfc5911::ID_SIGNING_TIME, Any::null());
+                signer.unsigned_attrs = Some(SetOfVec::try_from(vec![more]).unwrap());
+            });
+        });
+        check(SignatureFault::OtherForm, &|data| data.version = CmsVersion::V3);
+        check(SignatureFault::OtherForm, &|data| data.crls = Some(SetOfVec::new()));
+        check(SignatureFault::OtherForm, &|data| {
+            change_signer(data, |signer| signer.digest_alg.parameters = Some(Any::null()));
+        });
+    }
+
+    #[test]
+    fn a_token_that_only_pads_gives_the_same_signature() {
+        let world = world();
+        let wanted = to_be_signed(Purpose::SignIn, b"text", &world.certificate).unwrap();
+        let info = wanted.digest_info();
+        assert_eq!(info.len(), 51);
+        assert_eq!(info[19..], *sha256(wanted.bytes()).as_bytes());
+        assert!(to_be_signed(Purpose::SignIn, b"text", b"no certificate").is_err());
+        assert!(assemble_cms(Purpose::SignIn, b"text", &world.certificate, b"").is_err());
+    }
+}

@@ -353,3 +353,6 @@ fn of_issuer(fault: CertificateFault) -> CertificateFault {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests;
