@@ -16,10 +16,11 @@ use crate::{
     digest::Sha256,
 };
 
-/// Chunks of one buffer: 1 MiB.
-const BUFFER_CHUNKS: usize = 64;
+/// Chunks of one buffer: 4 MiB. Smaller ones were a fifth slower: their lines are still dirty in the cache of the
+/// encrypting core when the hashing core asks for them.
+const BUFFER_CHUNKS: usize = 256;
 /// Buffers that go round.
-const BUFFERS: usize = 4;
+const BUFFERS: usize = 3;
 
 /// The clear bytes of one part, on their way to be sealed.
 pub struct ClearPart<'a> {
@@ -111,7 +112,8 @@ impl Sealer<'_> {
         let mut ended = false;
         while !ended {
             let mut buffer = self.empties.recv().expect("the hashing thread lives as long as this one");
-            buffer.resize(BUFFER_CHUNKS * SEALED_CHUNK_BYTES, 0);
+            let chunks = usize::try_from(left / CHUNK_BYTES as u64).map_or(BUFFER_CHUNKS, |full| full + 1);
+            buffer.resize(chunks.min(BUFFER_CHUNKS) * SEALED_CHUNK_BYTES, 0);
             let mut filled = 0;
             let mut clear = 0;
             for room in buffer.chunks_exact_mut(SEALED_CHUNK_BYTES) {

@@ -150,6 +150,16 @@ pub enum SealSignatureFault {
     OtherCertificate,
 }
 
+impl SealSignatureFault {
+    /// The fault's name in `docs/formats/sealed-bid.md`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            SealSignatureFault::Signature(_) => "signature_invalid",
+            SealSignatureFault::OtherCertificate => "other_certificate",
+        }
+    }
+}
+
 /// One part's place in the file.
 #[derive(Clone, Copy, Debug)]
 pub struct PartPlace<'a> {

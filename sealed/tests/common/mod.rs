@@ -1,0 +1,100 @@
+//! A supplier with practice certificates and soft keys, who seals.
+
+use std::{
+    convert::Infallible,
+    io::{Cursor, Read},
+    sync::LazyLock,
+};
+
+use kaibiao_protocol::{bid::PartName, blob::Blob, ids::LotNo, moment::Moment};
+use kaibiao_sealed::{
+    binding::{Binding, BindingFormat, Suite},
+    digest::sha256,
+    header::Header,
+    key::BidKey,
+    practice::{PracticeCa, SoftKey, Span, Usage},
+    wrap::{WrapAlgorithm, wrap_to},
+    writer::{ClearPart, Sealing},
+};
+
+pub(crate) struct Supplier {
+    pub(crate) signing: SoftKey,
+    pub(crate) signing_certificate: Vec<u8>,
+    pub(crate) encryption: SoftKey,
+    pub(crate) encryption_certificate: Vec<u8>,
+}
+
+impl Supplier {
+    /// One supplier a program, for drawing RSA keys takes a while.
+    pub(crate) fn get() -> &'static Self {
+        static SUPPLIER: LazyLock<Supplier> = LazyLock::new(Supplier::new);
+        &SUPPLIER
+    }
+
+    fn new() -> Self {
+        let span = Span { from: Moment(1_767_225_600_000_000), until: Moment(1_893_456_000_000_000) };
+        let ca = PracticeCa::new("Tiangu", span.from, span.until).unwrap();
+        let (signing, encryption) = (SoftKey::generate().unwrap(), SoftKey::generate().unwrap());
+        let issue = |key: &SoftKey, serial, usage| {
+            ca.issue("CN=明德家具,O=Mingde", &key.public_key(), serial, usage, span).unwrap()
+        };
+        Self {
+            signing_certificate: issue(&signing, 7, Usage::Sign),
+            encryption_certificate: issue(&encryption, 8, Usage::Encrypt),
+            signing,
+            encryption,
+        }
+    }
+
+    /// A binding for these lots, with a fresh key wrapped in it.
+    pub(crate) fn bind(&self, lots: &[u16], wrap: WrapAlgorithm) -> (Binding, BidKey) {
+        let key = BidKey::draw();
+        let binding = Binding {
+            format: BindingFormat::V1,
+            project: "KX-00823".parse().unwrap(),
+            supplier: "mingde".parse().unwrap(),
+            lots: lots.iter().map(|lot| LotNo::new(*lot).unwrap()).collect(),
+            signing_certificate: sha256(&self.signing_certificate),
+            encryption_certificate: sha256(&self.encryption_certificate),
+            opening_key: sha256(b"an opening key"),
+            suite: Suite::Cobblestone256,
+            wrap,
+            wrapped_key: Blob(wrap_to(&self.encryption_certificate, wrap, key.expose()).unwrap()),
+        };
+        (binding, key)
+    }
+
+    /// Seals parts that are given by their bytes: the common part, then lot 1, lot 2 and so on.
+    pub(crate) fn seal(&self, parts: &[Vec<u8>]) -> SealedBid {
+        let lots: Vec<u16> = (1..parts.len() as u16).collect();
+        let (binding, key) = self.bind(&lots, WrapAlgorithm::RsaOaepSha256);
+        let sealing =
+            Sealing { binding: &binding, key: &key, signing_certificate: &self.signing_certificate };
+        let mut out = Cursor::new(Vec::new());
+        let mut sign = |bytes: &[u8]| Ok::<_, Infallible>(self.signing.sign(bytes));
+        let header = sealing.seal(clear_parts(parts), &mut sign, &mut out, &mut |_| ()).unwrap();
+        SealedBid { file: out.into_inner(), header, key }
+    }
+}
+
+pub(crate) struct SealedBid {
+    pub(crate) file: Vec<u8>,
+    pub(crate) header: Header,
+    pub(crate) key: BidKey,
+}
+
+pub(crate) fn part_name(at: usize) -> PartName {
+    match at {
+        0 => PartName::Common,
+        lot => PartName::Lot(LotNo::new(lot as u16).unwrap()),
+    }
+}
+
+pub(crate) fn clear_parts(parts: &[Vec<u8>]) -> Vec<ClearPart<'_>> {
+    let clear = parts.iter().enumerate().map(|(at, bytes)| ClearPart {
+        part: part_name(at),
+        bytes: bytes.len() as u64,
+        source: Box::new(bytes.as_slice()) as Box<dyn Read>,
+    });
+    clear.collect()
+}
