@@ -1,15 +1,73 @@
-//! The house: the one handle through which sockets, uploads and the console reach the actors (skeleton).
+//! The house: the one handle through which sockets, uploads and the console reach the actors, and the one file
+//! that wires them.
+//!
+//! It starts a project's actors when somebody asks for the project, notices when one has died (its mailbox is
+//! closed) and starts a new one by replay, and lets idle ones go. A command whose answer was lost with an actor
+//! is given to the next one under the same command id, so it is carried out once.
 
-use std::sync::Arc;
-
-use kaibiao_engine::{directory::Directory, keeper::{Done, SideWrite}, project::Project};
-use kaibiao_protocol::{
-    blob::Blob, digest::Digest, directory::DirectoryCommand, frame::StreamName, ids::{BidId, ProjectId}, project::ProjectSpec,
-    refusal::Refusal, role::Asker, view::{ProjectView, RoomView, UploadVerdict},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
+use actix::{
+    Actor, Addr, Arbiter, ArbiterHandle, Context,
+    dev::{ToEnvelope, channel::channel},
+    prelude::{Handler, Message, SendError},
+};
+use dashmap::DashMap;
+use kaibiao_engine::{
+    directory::{Directory, DirectoryMachine},
+    keeper::{Done, Keeper, Machine, SideWrite},
+    project::{Project, ProjectMachine},
+    visibility::{HouseFacts, Viewer, may_see, project_view},
+};
+use kaibiao_protocol::{
+    bid::Evidence,
+    blob::Blob,
+    command::ProjectCommand,
+    digest::Digest,
+    directory::DirectoryCommand,
+    event::ProjectEvent,
+    frame::StreamName,
+    ids::{BidId, OrganisationId, ProjectId},
+    moment::Moment,
+    project::ProjectSpec,
+    refusal::{Refusal, RefusalCode},
+    role::Asker,
+    view::{ProjectView, RoomView, UploadVerdict},
+};
+use tokio::sync::{Semaphore, oneshot};
+
 use crate::{
-    clock::Clock, files::Files, journal::{Journal, JournalFault}, keys::PlatformKeys, messages::{AskProject, FinishUpload, JoinRoom, ReleaseKeys, ReportTrouble}, metrics::Metrics, room::SinkId,
+    clock::Clock,
+    command_ids,
+    directory::{DirectoryActor, DirectoryDesk},
+    files::Files,
+    intake::Intake,
+    journal::{Journal, JournalFault, Stream},
+    keeper_actor::{Kept, ReplayFault, replayed},
+    keys::PlatformKeys,
+    limits::{
+        ASK_ATTEMPTS_MAX, DIAGNOSES_MAX, DIRECTORY_MAILBOX_MAX, ENVELOPES_MAX, IDLE_MS, IDLE_SWEEP, OPENING_MAILBOX_MAX,
+        PROJECT_MAILBOX_MAX, PROJECTS_MAX, RETRY, ROOM_MAILBOX_MAX,
+    },
+    messages::{
+        AskProject, EnterRoom, FinishUpload, GoToSleep, JoinRoom, KeeperAsk, KeysArrived, LeaveRoom, LookAtRoom,
+        ReleaseKeys, ReportTrouble,
+    },
+    metrics::Metrics,
+    opening::OpeningActor,
+    project::{ProjectActor, ahead_of},
+    refusals::refuse,
+    room::{RoomActor, SinkId},
+    slot::{Actors, Committed, Slot},
+    stored_bid::shortened,
+    timer::Timer,
+    unsealing::UnsealingPool,
 };
 
 /// What the house stands on.
@@ -22,7 +80,7 @@ pub struct HouseParts {
     pub clock: Clock,
     /// The platform's keys.
     pub keys: Arc<PlatformKeys>,
-    /// Threads for unsealing and as many arbiters for actors; at least 1.
+    /// Threads for unsealing, and as many arbiters for actors; at least 1.
     pub threads: usize,
 }
 
@@ -30,11 +88,17 @@ pub struct HouseParts {
 #[derive(Debug, thiserror::Error)]
 pub enum StartFault {
     /// The journal cannot be read.
-    #[error("failed to read the journal")]
+    #[error(transparent)]
     Journal(#[from] JournalFault),
-    /// A record is of a kind or version this program does not know.
-    #[error("failed to replay: {0}")]
-    UnknownRecord(String),
+    /// A stream cannot be replayed.
+    #[error(transparent)]
+    Replay(#[from] ReplayFault),
+    /// A staged final in the side table is malformed.
+    #[error("the staged final {0:?} cannot be read; use the program that wrote it")]
+    StagedFinal(String),
+    /// The system gives no thread.
+    #[error("failed to start a thread")]
+    NoThread,
 }
 
 /// A project as lists need it.
@@ -59,26 +123,108 @@ pub struct House(Arc<Inner>);
 
 struct Inner {
     parts: HouseParts,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
+    arbiters: Vec<ArbiterHandle>,
+    /// Their threads, until the house stops.
+    threads: Mutex<Vec<Arbiter>>,
+    next_arbiter: AtomicUsize,
+    heads: RwLock<BTreeMap<ProjectId, Arc<ProjectHead>>>,
+    slots: DashMap<ProjectId, Arc<Slot>>,
+    directory: Arc<DirectoryDesk>,
+    timer: Timer,
+    intake: Intake,
+    pool: Arc<UnsealingPool>,
+    /// Turns for hashing damaged bids.
+    diagnoses: Semaphore,
+    /// The journal's last stamp before this process wrote anything: the platform was served until then at least.
+    served_before: Option<Moment>,
+    stopping: AtomicBool,
 }
 
 impl House {
-    /// Opens the house inside a running actix `System`.
+    /// Opens the house inside a running actix `System`: replays the directory, takes up staged finals with their
+    /// old stamps, and sets the wakes of every project. Nothing is asked of it before it returns.
     ///
     /// # Errors
     /// See [`StartFault`].
     pub async fn start(parts: HouseParts) -> Result<House, StartFault> {
-        let _ = parts;
-        todo!()
+        let journal = parts.journal.clone();
+        let loading = tokio::task::spawn_blocking(move || Loaded::load(&*journal));
+        let loaded = loading.await.map_err(|_| StartFault::NoThread)??;
+        let threads = parts.threads.max(1);
+        let arbiters = (0..threads)
+            .map(|_| Arbiter::try_new().map_err(|_| StartFault::NoThread))
+            .collect::<Result<Vec<_>, _>>()?;
+        let metrics = Arc::new(Metrics::new());
+        let directory =
+            DirectoryDesk::new(parts.journal.clone(), metrics.clone(), loaded.directory.snapshot());
+        let house = House(Arc::new(Inner {
+            metrics,
+            arbiters: arbiters.iter().map(Arbiter::handle).collect(),
+            threads: Mutex::new(arbiters),
+            next_arbiter: AtomicUsize::new(0),
+            heads: RwLock::new(loaded.heads),
+            slots: DashMap::new(),
+            directory,
+            timer: Timer::new(parts.clock.clone()),
+            intake: Intake::new(),
+            pool: Arc::new(UnsealingPool::new(threads)),
+            diagnoses: Semaphore::new(DIAGNOSES_MAX),
+            served_before: loaded.last_moment,
+            stopping: AtomicBool::new(false),
+            parts,
+        }));
+        // Tickets before wakes: no project is counted while an old final awaits its verdict.
+        house.0.intake.resume(&house).await?;
+        for (stream, at) in loaded.wakes {
+            if let Stream::Project(project) = stream {
+                house.timer().set(&project, Some(ahead_of(at)));
+            }
+        }
+        house.start_timer();
+        house.start_sweeper();
+        Ok(house)
     }
 
-    /// Gives a command to a project and waits until it is durable.
+    /// Gives a command to a project and waits until it is durable. One door for all: people, the timer, the
+    /// intake and the opening.
     ///
     /// # Errors
-    /// The refusal, which is durable-safe too.
+    /// The refusal. `busy`: try again; `writing_ended`: whether it was written, the next start tells.
     pub async fn ask_project(&self, ask: AskProject) -> Result<Done, Refusal> {
-        let _ = ask;
-        todo!()
+        match &ask.command {
+            ProjectCommand::CreateProject { spec } if spec.id != ask.project => {
+                return Err(refuse(RefusalCode::SpecInvalid));
+            }
+            ProjectCommand::CreateProject { .. } if self.heads_len() >= PROJECTS_MAX => {
+                return Err(refuse(RefusalCode::Busy));
+            }
+            ProjectCommand::CreateProject { .. } => {}
+            _ if !self.knows(&ask.project) => return Err(refuse(RefusalCode::Unknown)),
+            _ => {}
+        }
+        // A withdrawal stamped before the deadline is decided before the count: the ticket first, then the stamp.
+        let withdraws = matches!(ask.command, ProjectCommand::WithdrawBid { .. });
+        let _ticket = match withdraws.then(|| self.intake().ticket(&ask.project)) {
+            Some(None) => return Err(refuse(RefusalCode::Busy)),
+            ticket => ticket.flatten(),
+        };
+        let at = ask.at.filter(|_| !withdraws).unwrap_or_else(|| self.clock().now());
+        let command_id = ask.command_id.unwrap_or_else(command_ids::drawn);
+        self.until_answered("project", || {
+            let (answer, hear) = oneshot::channel();
+            let message = KeeperAsk {
+                asker: ask.asker.clone(),
+                at,
+                command_id,
+                command: ask.command.clone(),
+                side: ask.side.iter().map(copy_of).collect(),
+                answer,
+            };
+            let sent = self.with_slot(&ask.project, |slot| self.send_to_project(slot, message));
+            (sent, hear)
+        })
+        .await
     }
 
     /// Gives a command to the directory.
@@ -91,24 +237,37 @@ impl House {
         command: DirectoryCommand,
         side: Vec<SideWrite>,
     ) -> Result<Done, Refusal> {
-        let _ = (asker, command, side);
-        todo!()
+        let at = self.clock().now();
+        let command_id = command_ids::drawn();
+        self.until_answered("directory", || {
+            let (answer, hear) = oneshot::channel();
+            let message = KeeperAsk {
+                asker: asker.clone(),
+                at,
+                command_id,
+                command: command.clone(),
+                side: side.iter().map(copy_of).collect(),
+                answer,
+            };
+            let start = |actor: DirectoryActor| self.start_on(0, DIRECTORY_MAILBOX_MAX, actor);
+            (self.0.directory.send(start, message), hear)
+        })
+        .await
     }
 
     /// The directory as committed.
     pub fn directory(&self) -> Arc<Directory> {
-        todo!()
+        self.0.directory.committed()
     }
 
-    /// A project as committed; loads it if it sleeps. None: there is no such project.
+    /// A project as committed; loads it if it sleeps. None: there is no such project, or it cannot be read.
     pub async fn project(&self, id: &ProjectId) -> Option<Arc<Project>> {
-        let _ = id;
-        todo!()
+        self.committed(id).await.map(|committed| committed.project)
     }
 
     /// Every project, by number.
     pub fn projects(&self) -> Vec<Arc<ProjectHead>> {
-        todo!()
+        self.0.heads.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// A project as this asker sees it.
@@ -116,41 +275,80 @@ impl House {
     /// # Errors
     /// It does not exist, or not for them.
     pub async fn project_view(&self, asker: &Asker, id: &ProjectId) -> Result<ProjectView, Refusal> {
-        let _ = (asker, id);
-        todo!()
+        let (project, viewer) = self.seen_by(asker, id).await?;
+        let unknown = || refuse(RefusalCode::Unknown);
+        let spec = project.spec().ok_or_else(unknown)?;
+        let directory = self.directory();
+        let name = |organisation: &OrganisationId| {
+            directory.organisation(organisation).map_or_else(|| organisation.to_string(), |known| known.name.clone())
+        };
+        let facts = HouseFacts {
+            purchaser_name: name(&spec.purchaser),
+            organiser_name: name(&spec.organiser),
+            opening_key: Blob(self.keys().opening.public().to_vec()),
+            receipt_key: Blob(self.keys().receipt.public().to_vec()),
+        };
+        project_view(&project, &viewer, facts).ok_or_else(unknown)
     }
 
-    /// The room as this asker sees it.
+    /// The room as this asker sees it; its `seq` fits the asker's room stream.
     ///
     /// # Errors
     /// It does not exist, or not for them.
     pub async fn room_view(&self, asker: &Asker, id: &ProjectId) -> Result<RoomView, Refusal> {
-        let _ = (asker, id);
-        todo!()
+        self.seen_by(asker, id).await?;
+        self.until_answered("room", || {
+            let (answer, hear) = oneshot::channel();
+            let message = LookAtRoom { asker: asker.clone(), answer };
+            (self.with_slot(id, |slot| self.send_to_room(slot, message)), hear)
+        })
+        .await
     }
 
-    /// Joins a stream: the backlog comes as one delivery, then each new frame. Gives the stream's last `seq`.
+    /// Joins a stream: the backlog after `since` comes as one delivery, then each new frame. Gives the stream's
+    /// last `seq`.
     ///
     /// # Errors
     /// Not for this asker, or the room is full.
     pub async fn join_room(&self, join: JoinRoom) -> Result<u64, Refusal> {
-        let _ = join;
-        todo!()
+        let id = join.stream.project().clone();
+        self.seen_by(&join.asker, &id).await?;
+        self.until_answered("room", || {
+            let (answer, hear) = oneshot::channel();
+            let message = EnterRoom { join: join.clone(), answer };
+            (self.with_slot(&id, |slot| self.send_to_room(slot, message)), hear)
+        })
+        .await
     }
 
-    /// No more frames of a stream for a sink.
+    /// No more frames of a stream for a sink. May take effect a little later.
     pub fn leave_room(&self, stream: &StreamName, sink: SinkId) {
-        let _ = (stream, sink);
-        todo!()
+        let Some(slot) = self.live_slot(stream.project()) else { return };
+        if let Some(room) = &slot.actors().room {
+            // A full room keeps the sink until it finds it gone or full.
+            let _ = room.try_send(LeaveRoom { stream: stream.clone(), sink });
+        }
     }
 
-    /// Hands keys over to the opening; done when they are kept and durable.
+    /// Hands keys over to the opening; done when they are kept and durable. Judged by the moment of this call.
     ///
     /// # Errors
     /// The refusal.
     pub async fn release_keys(&self, keys: ReleaseKeys) -> Result<Done, Refusal> {
-        let _ = keys;
-        todo!()
+        let project = keys.project.clone();
+        self.committed(&project).await.ok_or_else(|| refuse(RefusalCode::Unknown))?;
+        let slot = self.live_slot(&project).ok_or_else(|| refuse(RefusalCode::Busy))?;
+        // The ticket first: the window waits for whatever is stamped before its end.
+        let Some(ticket) = slot.envelopes.take(ENVELOPES_MAX) else {
+            self.metrics().note_busy("opening");
+            return Err(refuse(RefusalCode::Busy));
+        };
+        let at = self.clock().now();
+        slot.note_use(at);
+        let (answer, hear) = oneshot::channel();
+        self.send_to_opening(&slot, KeysArrived { keys, at, ticket, answer })?;
+        // The actor died with the keys: they are not kept, and the supplier's client sends them again.
+        hear.await.unwrap_or_else(|_| Err(refuse(RefusalCode::Busy)))
     }
 
     /// Records that a supplier cannot unseal.
@@ -158,14 +356,17 @@ impl House {
     /// # Errors
     /// The refusal.
     pub async fn report_trouble(&self, trouble: ReportTrouble) -> Result<Done, Refusal> {
-        let _ = trouble;
-        todo!()
+        let ReportTrouble { project, bid, asker, cause, seen } = trouble;
+        let evidence = Evidence { seen: shortened(&seen), expected: None, found: None };
+        // As the supplier itself: the engine weighs a supplier's word otherwise than the platform's own finding.
+        let command = ProjectCommand::ReportFailure { bid, cause, evidence };
+        self.ask_project(AskProject::new(project, asker, command)).await
     }
 
-    /// Stamps, checks and takes in (or refuses) a finished upload.
+    /// Stamps, checks and takes in (or refuses) a finished upload. Goes on to its verdict even if the caller goes
+    /// away; the same upload always gets the same verdict.
     pub async fn finish_upload(&self, upload: FinishUpload) -> UploadVerdict {
-        let _ = upload;
-        todo!()
+        self.0.intake.finish(self, upload).await
     }
 
     /// A bid's receipt again, byte for byte; its own supplier only.
@@ -173,8 +374,10 @@ impl House {
     /// # Errors
     /// There is no such bid, or not for this asker.
     pub async fn receipt(&self, asker: &Asker, project: &ProjectId, bid: &BidId) -> Result<String, Refusal> {
-        let _ = (asker, project, bid);
-        todo!()
+        let (state, viewer) = self.seen_by(asker, project).await?;
+        let unknown = || refuse(RefusalCode::Unknown);
+        let bid = state.bid(bid).filter(|bid| viewer.supplier.as_ref() == Some(&bid.facts.supplier));
+        self.0.intake.receipt(self, &state, bid.ok_or_else(unknown)?).await
     }
 
     /// The published record's exact text and signature.
@@ -182,8 +385,12 @@ impl House {
     /// # Errors
     /// It is not published and signed yet, or not for this asker.
     pub async fn record(&self, asker: &Asker, project: &ProjectId) -> Result<SignedRecord, Refusal> {
-        let _ = (asker, project);
-        todo!()
+        let (state, _) = self.seen_by(asker, project).await?;
+        let signature = state.record_signature().ok_or_else(|| refuse(RefusalCode::NotPublished))?.clone();
+        let (journal, project) = (self.journal().clone(), project.clone());
+        let reading = tokio::task::spawn_blocking(move || crate::opening_steps::signed_text(&*journal, &project, &state));
+        let text = reading.await.ok().flatten().ok_or_else(|| refuse(RefusalCode::Busy))?;
+        Ok(SignedRecord { text, digest: signature.digest, signature: signature.signature })
     }
 
     /// The clock.
@@ -207,12 +414,377 @@ impl House {
     }
 
     /// The metrics.
-    pub fn metrics(&self) -> &Metrics {
+    pub fn metrics(&self) -> &Arc<Metrics> {
         &self.0.metrics
     }
 
-    /// Ends every actor and thread of the house, without ceremony: what is not durable is not acknowledged.
+    /// The pool that unseals; a bench holds it back while envelopes queue.
+    pub fn pool(&self) -> &Arc<UnsealingPool> {
+        &self.0.pool
+    }
+
+    /// Lets go of projects that nobody asked for since `idle_ms` milliseconds, that nobody watches and that have
+    /// nothing to do soon. Gives how many. The house does so by itself; a caller may do it earlier.
+    pub async fn let_idle_go(&self, idle_ms: i64) -> usize {
+        let slots: Vec<Arc<Slot>> = self.0.slots.iter().map(|entry| entry.value().clone()).collect();
+        let mut gone = 0;
+        for slot in slots {
+            if self.may_sleep(&slot, idle_ms) && self.put_to_sleep(&slot).await {
+                gone += 1;
+            }
+        }
+        gone
+    }
+
+    /// Ends every actor and thread of the house without ceremony: what is not durable is not acknowledged.
     pub async fn stop(&self) {
-        todo!()
+        self.0.stopping.store(true, Ordering::Release);
+        self.0.pool.release();
+        let threads = std::mem::take(&mut *self.0.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for arbiter in &threads {
+            arbiter.stop();
+        }
+        let joined = tokio::task::spawn_blocking(move || {
+            for arbiter in threads {
+                // An arbiter that panicked said so already.
+                let _ = arbiter.join();
+            }
+        });
+        // Nobody is left to be told.
+        let _ = joined.await;
+        self.0.slots.clear();
+    }
+
+    /// Makes a project's actor panic, as a bug would.
+    #[cfg(feature = "practice")]
+    pub fn break_project(&self, id: &ProjectId) {
+        self.with_slot(id, |slot| self.send_to_project(slot, crate::messages::Panic))
+            .unwrap_or_else(|_| panic!("a project's actor takes one more message"));
+    }
+}
+
+/// What only the house's own parts use.
+impl House {
+    pub(crate) fn timer(&self) -> &Timer {
+        &self.0.timer
+    }
+
+    pub(crate) fn intake(&self) -> &Intake {
+        &self.0.intake
+    }
+
+    /// Until when the platform was served before this process, at least.
+    pub(crate) fn served_before(&self) -> Option<Moment> {
+        self.0.served_before
+    }
+
+    pub(crate) fn diagnoses(&self) -> &Semaphore {
+        &self.0.diagnoses
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.0.stopping.load(Ordering::Acquire)
+    }
+
+    /// Runs a future on one of the house's own threads, whatever becomes of the caller.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let turn = self.0.next_arbiter.fetch_add(1, Ordering::Relaxed);
+        let arbiter = &self.0.arbiters[turn % self.0.arbiters.len()];
+        if !arbiter.spawn(work) {
+            tracing::warn!("work was given to a house that has stopped");
+        }
+    }
+
+    /// Notes a project that was created.
+    pub(crate) fn note_project(&self, spec: &ProjectSpec) {
+        let head = Arc::new(ProjectHead { spec: spec.clone() });
+        self.0.heads.write().unwrap_or_else(PoisonError::into_inner).insert(spec.id.clone(), head);
+    }
+
+    /// A project as committed with its position; loads it if it sleeps.
+    pub(crate) async fn committed(&self, id: &ProjectId) -> Option<Committed> {
+        if !self.knows(id) {
+            return None;
+        }
+        for _ in 0..ASK_ATTEMPTS_MAX {
+            let slot = self.with_slot(id, Arc::clone);
+            slot.note_use(self.clock().present());
+            if let Some(committed) = slot.committed() {
+                return Some(committed);
+            }
+            let (answer, hear) = oneshot::channel();
+            let sent = self.send_to_project(&slot, crate::messages::Load { answer });
+            if sent.is_err() || hear.await.is_err() {
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+        None
+    }
+
+    /// Starts the opening's actor where none lives.
+    pub(crate) fn ensure_opening(&self, slot: &Arc<Slot>) {
+        let mut actors = slot.actors();
+        self.living_opening(&mut actors, slot);
+    }
+
+    pub(crate) fn knows(&self, id: &ProjectId) -> bool {
+        self.0.heads.read().unwrap_or_else(PoisonError::into_inner).contains_key(id)
+    }
+
+    fn heads_len(&self) -> usize {
+        self.0.heads.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    async fn seen_by(&self, asker: &Asker, id: &ProjectId) -> Result<(Arc<Project>, Viewer), Refusal> {
+        let project = self.project(id).await.ok_or_else(|| refuse(RefusalCode::Unknown))?;
+        let viewer = may_see(&project, asker).ok_or_else(|| refuse(RefusalCode::Unknown))?;
+        Ok((project, viewer))
+    }
+
+    /// Gives a message to an actor until one that lives answers it. `send` makes the message anew each time.
+    async fn until_answered<T, M>(
+        &self,
+        part: &'static str,
+        mut send: impl FnMut() -> (Result<(), SendError<M>>, oneshot::Receiver<Result<T, Refusal>>),
+    ) -> Result<T, Refusal> {
+        for attempt in 0..ASK_ATTEMPTS_MAX {
+            if self.is_stopping() {
+                return Err(refuse(RefusalCode::WritingEnded));
+            }
+            if attempt > 0 {
+                // The one before died with the message; a new one that dies too must not be started in a hurry.
+                tokio::time::sleep(RETRY).await;
+            }
+            let (sent, hear) = send();
+            match sent {
+                Ok(()) => {
+                    if let Ok(answer) = hear.await {
+                        return answer;
+                    }
+                }
+                Err(SendError::Full(_)) => {
+                    self.metrics().note_busy(part);
+                    return Err(refuse(RefusalCode::Busy));
+                }
+                Err(SendError::Closed(_)) => {}
+            }
+        }
+        Err(refuse(RefusalCode::Busy))
+    }
+
+    fn live_slot(&self, id: &ProjectId) -> Option<Arc<Slot>> {
+        self.0.slots.get(id).map(|slot| slot.clone()).filter(|slot| !slot.has_ended())
+    }
+
+    /// Does something with the project's present slot; makes one where there is none.
+    fn with_slot<T>(&self, id: &ProjectId, with: impl FnOnce(&Arc<Slot>) -> T) -> T {
+        let slot = loop {
+            let make = || {
+                let arbiter = self.0.next_arbiter.fetch_add(1, Ordering::Relaxed) % self.0.arbiters.len();
+                Slot::new(id.clone(), arbiter, self.clock().present())
+            };
+            // The map's guard ends with this line; an ended slot is removed below.
+            let slot = Arc::clone(&self.0.slots.entry(id.clone()).or_insert_with(make));
+            if !slot.has_ended() {
+                break slot;
+            }
+            self.0.slots.remove_if(id, |_, present| Arc::ptr_eq(present, &slot));
+        };
+        with(&slot)
+    }
+
+    fn send_to_project<M>(&self, slot: &Arc<Slot>, message: M) -> Result<(), SendError<M>>
+    where
+        M: Message<Result = ()> + Send + 'static,
+        ProjectActor: Handler<M>,
+        Context<ProjectActor>: ToEnvelope<ProjectActor, M>,
+    {
+        let mut actors = slot.actors();
+        if slot.has_ended() {
+            return Err(SendError::Closed(message));
+        }
+        let living = actors.project.as_ref().is_some_and(Addr::connected);
+        if !living {
+            if actors.project.is_some() {
+                self.metrics().note_restart("project");
+                tracing::warn!(project = %slot.id, "a project's actor died and is started anew by replay");
+            }
+            let actor = ProjectActor::new(slot.clone(), self.clone());
+            actors.project = Some(self.start_on(slot.arbiter, PROJECT_MAILBOX_MAX, actor));
+        }
+        actors.project.as_ref().expect("it was started just now").try_send(message)
+    }
+
+    fn send_to_room<M>(&self, slot: &Arc<Slot>, message: M) -> Result<(), SendError<M>>
+    where
+        M: Message<Result = ()> + Send + 'static,
+        RoomActor: Handler<M>,
+        Context<RoomActor>: ToEnvelope<RoomActor, M>,
+    {
+        slot.note_use(self.clock().present());
+        let mut actors = slot.actors();
+        if slot.has_ended() {
+            return Err(SendError::Closed(message));
+        }
+        let living = actors.room.as_ref().is_some_and(Addr::connected);
+        if !living {
+            if actors.room.is_some() {
+                self.metrics().note_restart("room");
+                tracing::warn!(project = %slot.id, "a room died and is started anew by replay");
+            }
+            let actor = RoomActor::new(slot.id.clone(), self.journal().clone(), self.metrics().clone());
+            actors.room = Some(self.start_on(slot.arbiter, ROOM_MAILBOX_MAX, actor));
+        }
+        actors.room.as_ref().expect("it was started just now").try_send(message)
+    }
+
+    fn send_to_opening<M>(&self, slot: &Arc<Slot>, message: M) -> Result<(), Refusal>
+    where
+        M: Message<Result = ()> + Send + 'static,
+        OpeningActor: Handler<M>,
+        Context<OpeningActor>: ToEnvelope<OpeningActor, M>,
+    {
+        let mut actors = slot.actors();
+        match self.living_opening(&mut actors, slot).try_send(message) {
+            Ok(()) => Ok(()),
+            Err(_) => {
+                self.metrics().note_busy("opening");
+                Err(refuse(RefusalCode::Busy))
+            }
+        }
+    }
+
+    fn living_opening<'a>(&self, actors: &'a mut Actors, slot: &Arc<Slot>) -> &'a Addr<OpeningActor> {
+        let living = actors.opening.as_ref().is_some_and(Addr::connected);
+        if !living {
+            if actors.opening.is_some() {
+                self.metrics().note_restart("opening");
+                tracing::warn!(project = %slot.id, "an opening's actor died and is started anew");
+            }
+            let actor = OpeningActor::new(slot.clone(), self.clone());
+            actors.opening = Some(self.start_on(slot.arbiter, OPENING_MAILBOX_MAX, actor));
+        }
+        actors.opening.as_ref().expect("it was started just now")
+    }
+
+    /// Starts an actor on an arbiter with its whole mailbox from the first message on. (actix' own start begins
+    /// with a mailbox of 16.)
+    fn start_on<A: Actor<Context = Context<A>> + Send>(
+        &self,
+        arbiter: usize,
+        mailbox_max: usize,
+        actor: A,
+    ) -> Addr<A> {
+        let (sender, receiver) = channel(mailbox_max);
+        let arbiter = &self.0.arbiters[arbiter % self.0.arbiters.len()];
+        // A stopped arbiter drops the receiver: the address is closed, as of an actor that died.
+        arbiter.spawn_fn(move || {
+            let context = Context::with_receiver(receiver);
+            actix::spawn(context.into_future(actor));
+        });
+        Addr::new(sender)
+    }
+
+    fn start_timer(&self) {
+        let house = self.clone();
+        self.spawn(self.timer().clone().run(move |project, at| house.wake(&project, at)));
+    }
+
+    fn wake(&self, project: &ProjectId, at: Moment) {
+        let late = self.clock().present().micros_since(at);
+        self.metrics().wake_lateness_seconds.set(late as f64 / 1e6);
+        let sent = self.with_slot(project, |slot| self.send_to_project(slot, crate::messages::Wake));
+        if let Err(SendError::Closed(_)) = sent {
+            // It went to sleep this instant, and set its next wake itself; or the house stops.
+            tracing::debug!(%project, "a wake found its project gone");
+        }
+    }
+
+    fn start_sweeper(&self) {
+        let house = self.clone();
+        self.spawn(async move {
+            loop {
+                tokio::time::sleep(IDLE_SWEEP).await;
+                house.let_idle_go(IDLE_MS).await;
+            }
+        });
+    }
+
+    fn may_sleep(&self, slot: &Slot, idle_ms: i64) -> bool {
+        let now = self.clock().present();
+        let soon = |at: Moment| ahead_of(at) <= now;
+        let busy_soon = slot
+            .committed()
+            .is_none_or(|committed| ProjectMachine::wake_at(&committed.project).is_some_and(soon));
+        let opening = slot.actors().opening.as_ref().is_some_and(Addr::connected);
+        now.micros_since(slot.idle_since()) >= idle_ms.saturating_mul(1_000)
+            && !busy_soon
+            && !opening
+            && slot.envelopes.open() == 0
+            && self.0.intake.open(&slot.id) == 0
+    }
+
+    async fn put_to_sleep(&self, slot: &Arc<Slot>) -> bool {
+        let asked = {
+            let actors = slot.actors();
+            actors.room.as_ref().filter(|room| room.connected()).map(|room| {
+                let (answer, hear) = oneshot::channel();
+                (room.try_send(GoToSleep { answer }), hear)
+            })
+        };
+        if let Some((sent, hear)) = asked
+            && (sent.is_err() || !hear.await.unwrap_or(false))
+        {
+            return false;
+        }
+        // Ended on purpose: whoever enters next starts a room, and nobody counts a restart.
+        slot.actors().room = None;
+        let (answer, hear) = oneshot::channel();
+        let asked = slot.actors().project.as_ref().is_some_and(|project| project.try_send(GoToSleep { answer }).is_ok());
+        if !asked || !hear.await.unwrap_or(false) {
+            return false;
+        }
+        self.0.slots.remove_if(&slot.id, |_, present| Arc::ptr_eq(present, slot));
+        let next = slot.committed().and_then(|committed| ProjectMachine::wake_at(&committed.project));
+        self.timer().set(&slot.id, next.map(ahead_of));
+        true
+    }
+}
+
+/// A side write again, for a message that may have to be sent twice.
+pub(crate) fn copy_of(side: &SideWrite) -> SideWrite {
+    match side {
+        SideWrite::Put { space, key, value } => {
+            SideWrite::Put { space: *space, key: key.clone(), value: value.clone() }
+        }
+        SideWrite::Delete { space, key } => SideWrite::Delete { space: *space, key: key.clone() },
+    }
+}
+
+/// What is read before the first actor starts.
+struct Loaded {
+    directory: Keeper<DirectoryMachine>,
+    heads: BTreeMap<ProjectId, Arc<ProjectHead>>,
+    wakes: Vec<(Stream, Moment)>,
+    last_moment: Option<Moment>,
+}
+
+impl Loaded {
+    fn load(journal: &dyn Journal) -> Result<Self, StartFault> {
+        let mut heads = BTreeMap::new();
+        for stream in journal.streams()? {
+            let Stream::Project(id) = &stream else { continue };
+            for record in journal.read(&stream, 0, 1)? {
+                if let ProjectEvent::ProjectCreated { spec, .. } = ProjectMachine::decode(&record)? {
+                    heads.insert(id.clone(), Arc::new(ProjectHead { spec }));
+                }
+            }
+        }
+        Ok(Self {
+            directory: replayed::<DirectoryMachine>(journal, &Stream::Directory)?,
+            heads,
+            wakes: journal.wakes()?,
+            last_moment: journal.last_moment(),
+        })
     }
 }

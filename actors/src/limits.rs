@@ -1,4 +1,49 @@
-//! Every bound of the running parts, in one place.
+//! Every bound of the actors, in one place. Full is a polite `busy`, never a queue without end. Bounds of the
+//! journal, the files and the web server stand with them.
+
+use std::time::Duration;
 
 /// Deliveries (frames) a connection may be behind before it is cut.
 pub const SINK_DELIVERIES_MAX: usize = 256;
+/// Streams followed in one room.
+pub const ROOM_VIEWERS_MAX: usize = 20_000;
+/// Messages waiting for a project's actor; a thousand asks at once are a busy minute.
+pub const PROJECT_MAILBOX_MAX: usize = 1_024;
+/// Messages waiting for the directory's actor.
+pub const DIRECTORY_MAILBOX_MAX: usize = 1_024;
+/// Messages waiting for a room.
+pub const ROOM_MAILBOX_MAX: usize = 4_096;
+/// Messages waiting for an opening: every supplier may hand its keys over in the same second.
+pub const OPENING_MAILBOX_MAX: usize = 4_096;
+/// Envelopes of one project between arrival and answer.
+pub const ENVELOPES_MAX: usize = 4_096;
+/// Finals of one project between stamp and verdict; the next is told `busy` before it is stamped.
+pub const FINALS_MAX: usize = 2_048;
+/// Finals of one supplier between stamp and verdict, so that none crowds the others out.
+pub const FINALS_OF_SUPPLIER_MAX: usize = 4;
+/// Finals whose bytes are synced or checked at once, each on a thread of its own.
+pub const FINALS_CHECKED_MAX: usize = 16;
+/// Bids in the unsealing pool at once.
+pub const UNSEALING_BIDS_MAX: usize = 4_096;
+/// Short errands waiting for the unsealing pool.
+pub const UNSEALING_ERRANDS_MAX: usize = 8_192;
+/// Chunks (of 16 KiB) a thread checks before it turns to the next bid: 4 MiB, a quarter of a millisecond.
+pub const CHUNKS_PER_TASK: u64 = 256;
+/// Damaged bids that are hashed at once to tell whose damage it is.
+pub const DIAGNOSES_MAX: usize = 2;
+/// Projects in the house.
+pub const PROJECTS_MAX: usize = 1_000_000;
+/// How often an ask is given to a new actor after the old one died with it, before it is told `busy`.
+pub const ASK_ATTEMPTS_MAX: usize = 4;
+/// How long the platform's own parts wait before they ask again what was refused as busy.
+pub const RETRY: Duration = Duration::from_millis(100);
+/// How long before its hour a sleeping project is loaded, in milliseconds.
+pub const WAKE_AHEAD_MS: i64 = 5_000;
+/// How long a project without viewers and asks stays loaded, in milliseconds.
+pub const IDLE_MS: i64 = 5 * 60_000;
+/// How often the house looks for idle projects.
+pub const IDLE_SWEEP: Duration = Duration::from_secs(30);
+/// How often an opening notes that it is served, in milliseconds: an outage is known this exactly.
+pub const SERVED_EVERY_MS: i64 = 2_000;
+/// The longest account of a failure that is recorded, in characters.
+pub const SEEN_CHARS_MAX: usize = 500;

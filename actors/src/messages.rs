@@ -1,19 +1,29 @@
 //! Every message that actors and their callers exchange, in one file: an actor knows messages, never another
 //! actor's type.
 
-use kaibiao_engine::keeper::SideWrite;
+use std::sync::Arc;
+
+use actix::Message;
+use kaibiao_engine::keeper::{Done, Recorded, SideWrite};
 use kaibiao_protocol::{
     bid::FailureCause,
     command::ProjectCommand,
+    event::ProjectEvent,
     frame::StreamName,
     ids::{BidId, CommandId, FileId, OrganisationId, ProjectId, UploadId},
     moment::Moment,
+    refusal::Refusal,
     role::Asker,
+    view::RoomView,
 };
 use kaibiao_sealed::arrival::Arrived;
+use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use crate::room::FrameSink;
+use crate::{frame_sink::{FrameSink, SinkId}, tickets::Ticket};
+
+/// Where an answer goes. It closes unsaid if the actor dies first.
+pub(crate) type AnswerTo<T> = oneshot::Sender<T>;
 
 /// A command to one project, through the one door.
 pub struct AskProject {
@@ -102,6 +112,7 @@ pub struct FinishUpload {
 }
 
 /// A viewer wants a stream's events after `since` and then each new one.
+#[derive(Clone)]
 pub struct JoinRoom {
     /// Who looks; the engine says whether and as what.
     pub asker: Asker,
@@ -111,4 +122,88 @@ pub struct JoinRoom {
     pub since: u64,
     /// Where the frames go.
     pub sink: FrameSink,
+}
+
+/// A command as it reaches a keeper's actor. Whoever hears no answer asks again under the same command id.
+pub(crate) struct KeeperAsk<C> {
+    pub(crate) asker: Asker,
+    pub(crate) at: Moment,
+    pub(crate) command_id: CommandId,
+    pub(crate) command: C,
+    pub(crate) side: Vec<SideWrite>,
+    pub(crate) answer: AnswerTo<Result<Done, Refusal>>,
+}
+
+impl<C> Message for KeeperAsk<C> {
+    type Result = ();
+}
+
+/// Look whether something is due. May come late, early or twice.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Wake;
+
+/// Answered as soon as the project's stream is replayed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Load {
+    pub(crate) answer: AnswerTo<()>,
+}
+
+/// End, if nothing is in hand; the answer says whether it did.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct GoToSleep {
+    pub(crate) answer: AnswerTo<bool>,
+}
+
+/// Panic: how tests see what becomes of an actor that has a bug.
+#[cfg(feature = "practice")]
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Panic;
+
+/// Records of a project became durable. A hint: it may get lost, and whoever follows reads the journal then.
+#[derive(Clone, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Published {
+    /// The position of the last durable record when this was said.
+    pub(crate) last_seq: u64,
+    /// The records that became durable, the last of them at `last_seq`; may be empty.
+    pub(crate) records: Arc<[Recorded<ProjectEvent>]>,
+}
+
+/// A viewer enters a room.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct EnterRoom {
+    pub(crate) join: JoinRoom,
+    pub(crate) answer: AnswerTo<Result<u64, Refusal>>,
+}
+
+/// A connection no longer wants a stream.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct LeaveRoom {
+    pub(crate) stream: StreamName,
+    pub(crate) sink: SinkId,
+}
+
+/// What the room looks like to a viewer.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct LookAtRoom {
+    pub(crate) asker: Asker,
+    pub(crate) answer: AnswerTo<Result<RoomView, Refusal>>,
+}
+
+/// Keys on their way to the opening, stamped when they arrived.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct KeysArrived {
+    pub(crate) keys: ReleaseKeys,
+    pub(crate) at: Moment,
+    /// Open until the keys have their answer, so that the window waits for what came in time.
+    pub(crate) ticket: Ticket,
+    pub(crate) answer: AnswerTo<Result<Done, Refusal>>,
 }

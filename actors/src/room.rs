@@ -1,79 +1,199 @@
-//! The room of a project (skeleton).
+//! The room of a project: the hub between its journal and everybody who watches.
+//!
+//! It follows the journal by itself; what the project's actor publishes is a hint that spares it the reading.
+//! It never waits for a viewer: a frame is made once for each audience and handed to bounded pipes, and whoever
+//! does not keep up is cut and resumes by sequence number.
 
-use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+use std::{collections::BTreeMap, sync::Arc};
 
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, fut::wrap_future};
 use bytestring::ByteString;
-use tokio::sync::{mpsc, watch};
+use kaibiao_engine::{
+    keeper::Recorded,
+    project::ProjectMachine,
+    visibility::{may_see, room_view},
+};
+use kaibiao_protocol::{
+    event::ProjectEvent,
+    frame::StreamName,
+    ids::ProjectId,
+    refusal::{Refusal, RefusalCode},
+    view::RoomView,
+};
 
-/// Why a connection's frames were cut. The client reconnects and resumes by sequence number.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Cut {
-    /// It read more slowly than the room speaks.
-    SlowReader,
-    /// The room started anew.
-    RoomEnded,
-    /// What the viewer may see has changed.
-    Revoked,
+pub use crate::frame_sink::{Cut, Delivery, FrameSink, FrameSource, Pushed, SinkId, frame_channel};
+use crate::{
+    journal::{Journal, Stream},
+    keeper_actor::{ReplayFault, read_all},
+    limits::ROOM_VIEWERS_MAX,
+    messages::{EnterRoom, GoToSleep, JoinRoom, LeaveRoom, LookAtRoom, Published},
+    metrics::Metrics,
+    refusals::refuse,
+    room_frames::{RoomFrames, Shared},
+};
+
+/// The hub of one project.
+pub(crate) struct RoomActor {
+    id: ProjectId,
+    journal: Arc<dyn Journal>,
+    metrics: Arc<Metrics>,
+    frames: RoomFrames,
+    viewers: BTreeMap<Shared, BTreeMap<SinkId, FrameSink>>,
 }
 
-/// What goes to a connection: one frame, or the backlog of a resumed stream.
-#[derive(Clone, Debug)]
-pub enum Delivery {
-    /// One frame.
-    Frame(ByteString),
-    /// Frames that happened before the join, oldest first.
-    Backlog(Vec<ByteString>),
-}
-
-/// Names one connection's sink.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct SinkId(pub u64);
-
-/// The sending end: bounded, never awaited. Clones are the same sink.
-#[derive(Clone)]
-pub struct FrameSink {
-    id: SinkId,
-    frames: mpsc::Sender<Delivery>,
-    cut: Arc<watch::Sender<Option<Cut>>>,
-}
-
-/// The connection's end.
-pub struct FrameSource {
-    frames: mpsc::Receiver<Delivery>,
-    cut: watch::Receiver<Option<Cut>>,
-}
-
-/// A sink and its source with room for so many deliveries.
-pub fn frame_channel(deliveries_max: usize) -> (FrameSink, FrameSource) {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    let (frames, source) = mpsc::channel(deliveries_max);
-    let (cut, seen) = watch::channel(None);
-    let id = SinkId(NEXT.fetch_add(1, Ordering::Relaxed));
-    (FrameSink { id, frames, cut: Arc::new(cut) }, FrameSource { frames: source, cut: seen })
-}
-
-impl FrameSink {
-    /// The connection's name.
-    pub fn id(&self) -> SinkId {
-        self.id
+impl RoomActor {
+    pub(crate) fn new(id: ProjectId, journal: Arc<dyn Journal>, metrics: Arc<Metrics>) -> Self {
+        Self { frames: RoomFrames::new(id.clone()), viewers: BTreeMap::new(), id, journal, metrics }
     }
 
-    /// Hands a delivery over without waiting; false: the sink is full (and now cut) or gone.
-    pub fn push(&self, delivery: Delivery) -> bool {
-        let _ = delivery;
-        todo!()
+    /// Reads what the journal has beyond what this room took in; no message is handled meanwhile.
+    fn catch_up(&mut self, ctx: &mut Context<Self>) {
+        let (journal, stream) = (self.journal.clone(), Stream::Project(self.id.clone()));
+        let cursor = self.frames.cursor();
+        let reading = async move {
+            let read = tokio::task::spawn_blocking(move || {
+                let mut records = Vec::new();
+                read_all::<ProjectMachine>(&*journal, &stream, cursor, |record, _| records.push(record))?;
+                Ok::<_, ReplayFault>(records)
+            });
+            read.await.ok()
+        };
+        ctx.wait(wrap_future::<_, Self>(reading).map(|read, room, ctx| match read {
+            Some(Ok(records)) => room.take(&records),
+            Some(Err(fault)) => {
+                tracing::error!(project = %room.id, %fault, "a room cannot follow its journal and ends");
+                ctx.stop();
+            }
+            None => ctx.stop(),
+        }));
     }
 
-    /// Cuts the connection; the first reason stays.
-    pub fn cut(&self, why: Cut) {
-        let _ = why;
-        todo!()
+    fn take(&mut self, records: &[Recorded<ProjectEvent>]) {
+        for record in records {
+            let (viewers, metrics) = (&mut self.viewers, &self.metrics);
+            self.frames.take(record, |stream, frame| {
+                if let Some(sinks) = viewers.get_mut(stream) {
+                    fan_out(sinks, frame, metrics);
+                }
+            });
+        }
+    }
+
+    fn enter(&mut self, join: JoinRoom) -> Result<u64, Refusal> {
+        let viewer = may_see(self.frames.project(), &join.asker).ok_or_else(|| refuse(RefusalCode::Unknown))?;
+        let stream = Shared::of(&viewer, &join.stream).ok_or_else(|| refuse(RefusalCode::RoleNotAllowed))?;
+        if self.viewers.values().map(BTreeMap::len).sum::<usize>() >= ROOM_VIEWERS_MAX {
+            self.metrics.note_busy("room");
+            return Err(refuse(RefusalCode::Busy));
+        }
+        let last_seq = self.frames.last_seq(&stream);
+        let backlog = self.frames.after(&stream, join.since);
+        // Backlog and membership in one step of one actor: no frame falls between them and none comes twice.
+        if !backlog.is_empty() {
+            match join.sink.push(Delivery::Backlog(backlog.to_vec())) {
+                Pushed::Taken => {}
+                Pushed::CutNow | Pushed::Gone => return Ok(last_seq),
+            }
+        }
+        self.viewers.entry(stream).or_default().insert(join.sink.id(), join.sink);
+        Ok(last_seq)
+    }
+
+    fn view(&self, asker: &kaibiao_protocol::role::Asker) -> Result<RoomView, Refusal> {
+        let unknown = || refuse(RefusalCode::Unknown);
+        let viewer = may_see(self.frames.project(), asker).ok_or_else(unknown)?;
+        let seq = self.frames.last_seq(&Shared::Room(viewer.audience));
+        room_view(self.frames.project(), &viewer, seq).ok_or_else(unknown)
     }
 }
 
-impl FrameSource {
-    /// The next delivery; `Err` when the connection is cut. Safe to drop while waiting.
-    pub async fn next(&mut self) -> Result<Delivery, Cut> {
-        todo!()
+fn fan_out(sinks: &mut BTreeMap<SinkId, FrameSink>, frame: &ByteString, metrics: &Metrics) {
+    sinks.retain(|_, sink| match sink.push(Delivery::Frame(frame.clone())) {
+        Pushed::Taken => true,
+        Pushed::CutNow => {
+            metrics.slow_readers_cut.inc();
+            false
+        }
+        Pushed::Gone => false,
+    });
+}
+
+impl Actor for RoomActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.catch_up(ctx);
+    }
+}
+
+impl Drop for RoomActor {
+    /// A room that ends, by a panic too, leaves nobody waiting for frames that will not come.
+    fn drop(&mut self) {
+        for sink in self.viewers.values().flat_map(BTreeMap::values) {
+            sink.cut(Cut::RoomEnded);
+        }
+    }
+}
+
+impl Handler<Published> for RoomActor {
+    type Result = ();
+
+    fn handle(&mut self, hint: Published, ctx: &mut Context<Self>) {
+        let next = self.frames.cursor() + 1;
+        match hint.records.first() {
+            Some(first) if first.seq <= next => self.take(&hint.records),
+            Some(_) => self.catch_up(ctx),
+            None if hint.last_seq >= next => self.catch_up(ctx),
+            None => {}
+        }
+    }
+}
+
+impl Handler<EnterRoom> for RoomActor {
+    type Result = ();
+
+    fn handle(&mut self, message: EnterRoom, _: &mut Context<Self>) {
+        let entered = self.enter(message.join);
+        // The connection may have gone away meanwhile; its sink is found gone at the next frame.
+        let _ = message.answer.send(entered);
+    }
+}
+
+impl Handler<LeaveRoom> for RoomActor {
+    type Result = ();
+
+    fn handle(&mut self, leave: LeaveRoom, _: &mut Context<Self>) {
+        for (stream, sinks) in &mut self.viewers {
+            let named = match (stream, &leave.stream) {
+                (Shared::Room(_), StreamName::Room(_)) | (Shared::Own(_), StreamName::Own(_)) => true,
+                (Shared::Room(_), StreamName::Own(_)) | (Shared::Own(_), StreamName::Room(_)) => false,
+            };
+            if named {
+                sinks.remove(&leave.sink);
+            }
+        }
+    }
+}
+
+impl Handler<LookAtRoom> for RoomActor {
+    type Result = ();
+
+    fn handle(&mut self, look: LookAtRoom, _: &mut Context<Self>) {
+        // Whoever asked may have gone away.
+        let _ = look.answer.send(self.view(&look.asker));
+    }
+}
+
+impl Handler<GoToSleep> for RoomActor {
+    type Result = ();
+
+    fn handle(&mut self, message: GoToSleep, ctx: &mut Context<Self>) {
+        for sinks in self.viewers.values_mut() {
+            sinks.retain(|_, sink| sink.is_open());
+        }
+        let idle = self.viewers.values().all(BTreeMap::is_empty);
+        if message.answer.send(idle).is_ok() && idle {
+            ctx.stop();
+        }
     }
 }
