@@ -1,38 +1,73 @@
 //! One project from its publication to the end of its opening.
+//!
+//! [`ProjectMachine`] decides and applies; [`Project`] is the state and answers what the running
+//! parts ask of it. Who may give which command is the table in `permit`; what each command means in
+//! each state is drawn in `docs/opening.md`.
 
-use std::{collections::BTreeMap, sync::Arc};
+mod apply;
+mod look;
+mod opening;
+mod permit;
+mod receiving;
+mod record;
+mod room;
+pub(crate) mod state;
+mod window;
+
+pub(crate) use permit::takes_part_in;
+pub(crate) use record::silent;
+
+use std::sync::Arc;
 
 use kaibiao_protocol::{
-    bid::{BidFacts, PartName},
+    bid::BidFacts,
     blob::Blob,
     command::ProjectCommand,
     digest::Digest,
-    event::{LotCount, ProjectEvent},
-    ids::{BidId, LotNo, OrganisationId, UploadId},
+    event::ProjectEvent,
+    ids::{BidId, OrganisationId},
     moment::Moment,
-    project::ProjectSpec,
-    record::{BidSheet, OpeningRecord},
     refusal::{Refusal, RefusalCode},
     role::Asker,
-    view::{BidStatus, ProjectStatus},
 };
 
+use self::state::{Life, Live};
 use crate::{
     keeper::{Machine, Subject},
+    refusals::{because, refuse},
     rules::RulePack,
 };
+
+/// The longest reason or piece of evidence, in characters.
+pub const REASON_CHARS_MAX: usize = 500;
+/// The longest objection or answer, in characters.
+pub const OBJECTION_CHARS_MAX: usize = 1_000;
+/// The most objections and recusal requests of one supplier.
+pub const OBJECTIONS_PER_SUPPLIER_MAX: usize = 20;
+/// The most failures recorded of one bid.
+pub const FAILURES_PER_BID_MAX: u32 = 20;
+/// The most finals of one supplier that are judged, taken or refused.
+pub const UPLOADS_PER_SUPPLIER_MAX: u32 = 1_000;
+/// The longest signature kept (CMS, DER), in bytes.
+pub const SIGNATURE_BYTES_MAX: usize = 64 * 1024;
+/// The longest opening order, in bytes.
+pub const ORDER_BYTES_MAX: usize = 64 * 1024;
 
 /// The rules of a project.
 pub struct ProjectMachine;
 
 /// A project's state. `Project::default()` is one that does not exist yet.
-#[derive(Clone, Default)]
-pub struct Project {}
+///
+/// Cloning costs little: what is large and still is shared.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Project {
+    pub(crate) life: Life,
+}
 
 /// A bid as it was received.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Bid {
-    /// What is known of it.
+    /// What is known of it. After a restoration `file` is where the restored bytes lie.
     pub facts: Arc<BidFacts>,
     /// When its last byte was in.
     pub received_at: Moment,
@@ -56,7 +91,8 @@ pub struct RecordSignature {
     pub digest: Digest,
     /// The signature.
     pub signature: Blob,
-    /// Until when the record may be confirmed.
+    /// Until when the record may be confirmed; from the signing on, because only a signed record
+    /// can be confirmed.
     pub confirm_until: Moment,
 }
 
@@ -78,139 +114,32 @@ pub enum UploadFate {
     },
 }
 
-impl Project {
-    /// Whether it was created.
-    pub fn exists(&self) -> bool {
-        todo!()
-    }
-    /// Where it stands; `None` before it was created.
-    pub fn status(&self) -> Option<ProjectStatus> {
-        todo!()
-    }
-    /// What it is; `None` before it was created.
-    pub fn spec(&self) -> Option<&Arc<ProjectSpec>> {
-        todo!()
-    }
-    /// The rules it stands under.
-    pub fn rule_pack(&self) -> RulePack {
-        todo!()
-    }
-    /// Any bid ever received, whether it stands or not.
-    pub fn bid(&self, bid: &BidId) -> Option<&Bid> {
-        let _ = bid;
-        todo!()
-    }
-    /// The supplier's bid that stands.
-    pub fn standing_bid_of(&self, supplier: &OrganisationId) -> Option<&Bid> {
-        let _ = supplier;
-        todo!()
-    }
-    /// The bids that stand, in the order of receipt.
-    pub fn standing_bids(&self) -> Vec<&Bid> {
-        todo!()
-    }
-    /// The bids with at least one lot being opened, in the order of receipt; none before the count.
-    pub fn bids_being_opened(&self) -> Vec<&Bid> {
-        todo!()
-    }
-    /// What became of an upload whose final was judged.
-    pub fn upload(&self, upload: &UploadId) -> Option<UploadFate> {
-        let _ = upload;
-        todo!()
-    }
-    /// Whether this supplier could hand in so many bytes now: what can be told before the bytes come.
-    ///
-    /// # Errors
-    /// The refusal the final would meet.
-    pub fn may_upload(&self, supplier: &OrganisationId, size_bytes: u64, at: Moment) -> Result<(), Refusal> {
-        let _ = (supplier, size_bytes, at);
-        todo!()
-    }
-    /// The count per lot, once receiving is closed.
-    pub fn lots(&self) -> Option<&BTreeMap<LotNo, LotCount>> {
-        todo!()
-    }
-    /// The parts of this bid that are opened: `common` and its opened lots. Empty where it is not opened.
-    pub fn parts_opened(&self, bid: &BidId) -> Vec<PartName> {
-        let _ = bid;
-        todo!()
-    }
-    /// The parts whose keys are asked for now: [`Self::parts_opened`] while an order is in force and
-    /// the bid's keys are awaited or may mend its failure; else empty.
-    pub fn parts_asked(&self, bid: &BidId) -> Vec<PartName> {
-        let _ = bid;
-        todo!()
-    }
-    /// Where the bid stands in the opening; `None` before the count, or if it did not stand then.
-    pub fn bid_status(&self, bid: &BidId) -> Option<BidStatus> {
-        let _ = bid;
-        todo!()
-    }
-    /// Whether the bid's keys came from its backup.
-    pub fn opened_by_backup(&self, bid: &BidId) -> bool {
-        let _ = bid;
-        todo!()
-    }
-    /// The order in force.
-    pub fn order(&self) -> Option<&Order> {
-        todo!()
-    }
-    /// When the window closes or closed.
-    pub fn window_closes_at(&self) -> Option<Moment> {
-        todo!()
-    }
-    /// When the window closes if an order is issued at `at`; exactly what
-    /// [`ProjectCommand::IssueOrder`] will decide, for the order's text names it.
-    ///
-    /// # Errors
-    /// The refusal the command would meet for the time and the phase.
-    pub fn order_window(&self, at: Moment, down_since: Option<Moment>) -> Result<Moment, Refusal> {
-        let _ = (at, down_since);
-        todo!()
-    }
-    /// Whether these sheets are what the record asks of this bid: its opened lots, the price kinds
-    /// asked for, no overlong text. Asked before a bid is reported unsealed; one that does not fit is
-    /// a malformed package.
-    ///
-    /// # Errors
-    /// `sheets_incomplete`.
-    pub fn check_sheets(&self, bid: &BidId, sheets: &BTreeMap<LotNo, BidSheet>) -> Result<(), Refusal> {
-        let _ = (bid, sheets);
-        todo!()
-    }
-    /// The published record.
-    pub fn record(&self) -> Option<&Arc<OpeningRecord>> {
-        todo!()
-    }
-    /// The platform's signature over it.
-    pub fn record_signature(&self) -> Option<&RecordSignature> {
-        todo!()
-    }
-}
+/// What a command comes to.
+type Verdict = Result<Vec<ProjectEvent>, Refusal>;
 
 impl Machine for ProjectMachine {
     type State = Project;
     type Command = ProjectCommand;
     type Event = ProjectEvent;
 
-    fn decide(
-        state: &Project,
-        command: &ProjectCommand,
-        asker: &Asker,
-        at: Moment,
-    ) -> Result<Vec<ProjectEvent>, Refusal> {
-        let _ = (state, command, asker, at);
-        todo!()
+    fn decide(state: &Project, command: &ProjectCommand, asker: &Asker, at: Moment) -> Verdict {
+        let live = match (&state.life, command) {
+            (Life::Absent, ProjectCommand::CreateProject { spec }) => {
+                return receiving::create(spec, asker, at);
+            }
+            (Life::Absent, _) => return Err(refuse(RefusalCode::Unknown, RulePack::default())),
+            (Life::Live(live), _) => live,
+        };
+        permit::check(live, command, asker)?;
+        decide(live, command, asker, at)
     }
 
     fn apply(state: &mut Project, event: &ProjectEvent, at: Moment) {
-        let _ = (state, event, at);
-        todo!()
+        apply::apply(state, event, at);
     }
 
     fn wake_at(state: &Project) -> Option<Moment> {
-        let _ = state;
-        todo!()
+        crate::reaction::wake_at(state)
     }
 
     fn about(command: &ProjectCommand) -> Option<Subject> {
@@ -228,4 +157,70 @@ impl Machine for ProjectMachine {
             _ => None,
         }
     }
+}
+
+fn decide(live: &Live, command: &ProjectCommand, asker: &Asker, at: Moment) -> Verdict {
+    match command {
+        ProjectCommand::CreateProject { .. } => Err(live.refuse(RefusalCode::AlreadyExists)),
+        ProjectCommand::SubmitBid { facts } => receiving::submit(live, facts, at),
+        ProjectCommand::RefuseUpload { upload, supplier, size_bytes, code } => {
+            receiving::refuse_upload(live, *upload, supplier, *size_bytes, *code, at)
+        }
+        ProjectCommand::WithdrawBid { bid, reason } => receiving::withdraw(live, bid, reason, asker, at),
+        ProjectCommand::CloseReceiving => receiving::close(live, at),
+        ProjectCommand::StartOpening { signature } => opening::start(live, signature.as_deref(), asker, at),
+        ProjectCommand::IssueOrder { epoch, order, signature, down_since } => {
+            opening::issue_order(live, *epoch, order, signature, *down_since, at)
+        }
+        ProjectCommand::AcceptKeys { bid, epoch, by_backup } => {
+            opening::accept_keys(live, bid, *epoch, *by_backup, at)
+        }
+        ProjectCommand::ReportUnsealed { bid } => opening::report_unsealed(live, bid),
+        ProjectCommand::ReportFailure { bid, cause, evidence } => {
+            opening::report_failure(live, bid, *cause, evidence, asker, at)
+        }
+        ProjectCommand::ExtendWindow { minutes, reason } => window::extend(live, *minutes, reason, asker, at),
+        ProjectCommand::CloseWindow { reason } => window::close(live, reason, at),
+        ProjectCommand::ElapseWindow => window::elapse(live, at),
+        ProjectCommand::AdmitBackup { bid, reason } => window::admit_backup(live, bid, reason, asker, at),
+        ProjectCommand::RestoreBid { bid, file, header_digest } => {
+            window::restore(live, bid, *file, header_digest, at)
+        }
+        ProjectCommand::PublishRecords { sheets } => record::publish(live, sheets, at),
+        ProjectCommand::SignRecord { digest, signature } => record::sign(live, *digest, signature),
+        ProjectCommand::CheckIn => room::check_in(live, asker),
+        ProjectCommand::ReadOutRow { lot, no } => record::read_out(live, *lot, *no),
+        ProjectCommand::Object { kind, lot, text } => room::object(live, *kind, *lot, text, asker, at),
+        ProjectCommand::AnswerObjection { no, text } => room::answer(live, *no, text, asker),
+        ProjectCommand::ConfirmRecord { record, signature } => {
+            record::confirm(live, record, signature, asker, at)
+        }
+        ProjectCommand::DeemConfirmed => record::deem(live, at),
+        ProjectCommand::EndOpening => record::end(live, asker),
+    }
+}
+
+/// Whether a text is one that may be kept: not longer than so many characters, one line.
+fn check_text(live: &Live, text: &str, chars: std::ops::RangeInclusive<usize>) -> Result<(), Refusal> {
+    let kept = if text.trim().is_empty() { 0 } else { text.chars().count() };
+    if chars.contains(&kept) && !text.chars().any(char::is_control) {
+        return Ok(());
+    }
+    let (least, most) = (chars.start(), chars.end());
+    Err(because(
+        live.refuse(RefusalCode::FieldInvalid),
+        &format!("文字须为{least}至{most}个字，不得换行"),
+        &format!("the text must have {least} to {most} characters on one line"),
+    ))
+}
+
+fn check_signature(live: &Live, signature: &[u8]) -> Result<(), Refusal> {
+    if (1..=SIGNATURE_BYTES_MAX).contains(&signature.len()) {
+        return Ok(());
+    }
+    Err(because(
+        live.refuse(RefusalCode::FieldInvalid),
+        "签名为空或过长",
+        "the signature is empty or too long",
+    ))
 }

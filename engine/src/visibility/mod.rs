@@ -1,15 +1,23 @@
 //! Who may see what. Nothing leaves the server but through these functions.
+//!
+//! Until the bids are counted, nobody but the supplier itself learns who, or how many, have handed
+//! in: nothing that counts, names or orders bids passes to anybody else, whatever the role. No price
+//! passes before the records are published, because no event before that holds one.
+
+mod events;
+mod views;
 
 use kaibiao_protocol::{
     blob::Blob,
-    event::ProjectEvent,
     ids::OrganisationId,
-    moment::Moment,
-    role::Asker,
-    view::{OwnEvent, ProjectRow, ProjectView, RoomEvent, RoomView},
+    project::ProjectSpec,
+    role::{Asker, Reactor, Role},
 };
 
-use crate::project::Project;
+pub use events::{Projected, RoomLog, own_events, room_event};
+pub use views::{project_row, project_view, room_view};
+
+use crate::project::{Project, takes_part_in};
 
 /// For whom a room's events are made; viewers of one audience get the same events.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -18,6 +26,11 @@ pub enum Audience {
     Staff,
     /// Everybody else let in.
     Room,
+}
+
+impl Audience {
+    /// Both.
+    pub const ALL: [Audience; 2] = [Audience::Staff, Audience::Room];
 }
 
 /// Somebody let in.
@@ -42,74 +55,26 @@ pub struct HouseFacts {
     pub receipt_key: Blob,
 }
 
-/// What one event becomes for those who watch, in order.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Projected {
-    /// For [`Audience::Staff`].
-    pub staff: Vec<RoomEvent>,
-    /// For [`Audience::Room`].
-    pub room: Vec<RoomEvent>,
-    /// For single suppliers.
-    pub own: Vec<(OrganisationId, OwnEvent)>,
-}
-
-/// Projects a project's stream, event by event. Feed it every event from the first.
-#[derive(Clone, Default)]
-pub struct RoomLog {}
-
-impl RoomLog {
-    /// A log before the first event.
-    pub fn new() -> Self {
-        Self::default()
-    }
-    /// Takes the next event and says who gets to see what of it.
-    pub fn push(&mut self, event: &ProjectEvent, at: Moment) -> Projected {
-        let _ = (event, at);
-        todo!()
-    }
-}
-
-/// Whether the asker may look at the project, and as whom.
+/// Whether the asker may look at the project, and as whom. The answer for one asker never changes
+/// with what happens in the project, so that it tells nothing and a subscription never outlives it:
+/// suppliers that may bid are let in whether or not they did, for an opening is public among them
+/// (TL-36).
 pub fn may_see(project: &Project, asker: &Asker) -> Option<Viewer> {
-    let _ = (project, asker);
-    todo!()
+    may_see_spec(&project.life.live()?.spec, asker)
 }
 
-/// What one event becomes for an audience. `project_after` is the state right after this very event.
-pub fn room_event(
-    audience: Audience,
-    project_after: &Project,
-    event: &ProjectEvent,
-    at: Moment,
-) -> Vec<RoomEvent> {
-    let _ = (audience, project_after, event, at);
-    todo!()
-}
-
-/// What one event becomes for single suppliers.
-pub fn own_events(
-    project_after: &Project,
-    event: &ProjectEvent,
-    at: Moment,
-) -> Vec<(OrganisationId, OwnEvent)> {
-    let _ = (project_after, event, at);
-    todo!()
-}
-
-/// The project as the viewer sees it; `None` before it was created.
-pub fn project_view(project: &Project, viewer: &Viewer, house: HouseFacts) -> Option<ProjectView> {
-    let _ = (project, viewer, house);
-    todo!()
-}
-
-/// The project as a line of the viewer's list.
-pub fn project_row(project: &Project, viewer: &Viewer) -> Option<ProjectRow> {
-    let _ = (project, viewer);
-    todo!()
-}
-
-/// The room as the viewer sees it. `seq`: the last event of the viewer's room stream it includes.
-pub fn room_view(project: &Project, viewer: &Viewer, seq: u64) -> Option<RoomView> {
-    let _ = (project, viewer, seq);
-    todo!()
+/// The same of what a project is, for lists that do not load every project.
+pub fn may_see_spec(spec: &ProjectSpec, asker: &Asker) -> Option<Viewer> {
+    let (audience, supplier) = match asker {
+        Asker::Person { role: Role::Agent | Role::Supervisor, .. } => (Audience::Staff, None),
+        Asker::Person { role: Role::Purchaser, .. } => (Audience::Room, None),
+        Asker::Person { role: Role::Supplier, organisation, .. } => {
+            (Audience::Room, Some(organisation.clone()))
+        }
+        // 87-40: committee members stay away; who keeps the platform keeps no room.
+        Asker::Person { role: Role::Expert | Role::Administrator, .. } => return None,
+        Asker::Platform { reactor: Reactor::Console } => (Audience::Staff, None),
+        Asker::Platform { reactor: Reactor::Intake | Reactor::Timer | Reactor::Opening } => return None,
+    };
+    takes_part_in(spec, asker).then_some(Viewer { audience, supplier })
 }

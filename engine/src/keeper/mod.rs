@@ -9,12 +9,18 @@
 //! A failed append means *unknown*: the keeper stops, the shell starts a new one by replay. Nothing
 //! is guessed.
 
+mod commands;
+mod side;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     mem,
     sync::Arc,
 };
 
+use self::commands::Commands;
+pub use self::side::{SideSpace, SideWrite};
+use crate::{refusals::refuse, rules::RulePack};
 use kaibiao_protocol::{
     digest::Digest,
     ids::CommandId,
@@ -22,9 +28,6 @@ use kaibiao_protocol::{
     refusal::{Refusal, RefusalCode},
     role::Asker,
 };
-use zeroize::Zeroizing;
-
-use crate::{refusals::refuse, rules::RulePack};
 
 /// Rules that a keeper runs: pure functions over one state.
 pub trait Machine: 'static {
@@ -183,68 +186,6 @@ pub struct Done {
     pub hashes: Vec<Digest>,
 }
 
-/// Where a side value lies.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum SideSpace {
-    /// Part keys, wrapped under the store key.
-    PartKeys,
-    /// Contact forms: personal data.
-    Contact,
-    /// Hashes of passwords.
-    PasswordHash,
-    /// Finals that are stamped and not yet judged.
-    StagedFinal,
-    /// Receipts and signed refusals.
-    Receipt,
-    /// Uploads on their way.
-    Upload,
-}
-
-impl SideSpace {
-    /// Every space, in a fixed order.
-    pub const ALL: [SideSpace; 6] = [
-        SideSpace::PartKeys,
-        SideSpace::Contact,
-        SideSpace::PasswordHash,
-        SideSpace::StagedFinal,
-        SideSpace::Receipt,
-        SideSpace::Upload,
-    ];
-
-    /// Its name in the store.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            SideSpace::PartKeys => "part_keys",
-            SideSpace::Contact => "contact",
-            SideSpace::PasswordHash => "password_hash",
-            SideSpace::StagedFinal => "staged_final",
-            SideSpace::Receipt => "receipt",
-            SideSpace::Upload => "upload",
-        }
-    }
-}
-
-/// A write beside the records, in the same transaction. The keeper never looks inside. Has neither
-/// `Debug` nor `Clone`: the value may be personal or secret.
-pub enum SideWrite {
-    /// Set a value.
-    Put {
-        /// Where.
-        space: SideSpace,
-        /// Under which key.
-        key: String,
-        /// The value; wiped when dropped.
-        value: Zeroizing<Vec<u8>>,
-    },
-    /// Remove one.
-    Delete {
-        /// Where.
-        space: SideSpace,
-        /// Under which key.
-        key: String,
-    },
-}
-
 /// Keeps one state and its stream.
 pub struct Keeper<M: Machine> {
     /// Durable.
@@ -278,7 +219,9 @@ enum Outcome<M: Machine> {
         wake_at: Option<Moment>,
     },
     /// Was so already.
-    Nothing { about: Option<Subject> },
+    Nothing {
+        about: Option<Subject>,
+    },
     /// The same command came before.
     Again(CommandId),
     Refused(Refusal),
@@ -310,7 +253,14 @@ impl<M: Machine> Keeper<M> {
     /// # Panics
     /// If `seq` is not the next position, or asks were taken already: a stream with a gap gives a
     /// state that never was.
-    pub fn replay(&mut self, seq: u64, at: Moment, event: M::Event, command_id: Option<CommandId>, hash: Digest) {
+    pub fn replay(
+        &mut self,
+        seq: u64,
+        at: Moment,
+        event: M::Event,
+        command_id: Option<CommandId>,
+        hash: Digest,
+    ) {
         assert_eq!(seq, self.last_seq + 1, "records are replayed in order and without a gap");
         assert!(self.flight.is_empty() && self.waiting.is_empty(), "replay comes before the first ask");
         M::apply(&mut self.speculative, &event, at);
@@ -427,7 +377,14 @@ impl<M: Machine> Keeper<M> {
     }
 
     /// One record is durable.
-    fn commit(&mut self, seq: u64, at: Moment, event: &M::Event, command_id: Option<CommandId>, hash: Digest) {
+    fn commit(
+        &mut self,
+        seq: u64,
+        at: Moment,
+        event: &M::Event,
+        command_id: Option<CommandId>,
+        hash: Digest,
+    ) {
         M::apply(Arc::make_mut(&mut self.committed), event, at);
         self.last_seq = seq;
         if let Some(subject) = M::settles(event) {
@@ -491,44 +448,5 @@ impl<M: Machine> Keeper<M> {
 impl<M: Machine> Entry<M> {
     fn has_records(&self) -> bool {
         matches!(self.outcome, Outcome::Records { .. })
-    }
-}
-
-/// The last commands that left records, and their answers. A refusal is not remembered: it changed
-/// nothing, so it may be decided again.
-#[derive(Default)]
-struct Commands {
-    /// Without an answer: its records are not durable yet.
-    answers: BTreeMap<CommandId, Option<Done>>,
-    oldest_first: VecDeque<CommandId>,
-}
-
-impl Commands {
-    fn knows(&self, id: &CommandId) -> bool {
-        self.answers.contains_key(id)
-    }
-
-    fn done(&self, id: &CommandId) -> Option<&Done> {
-        self.answers.get(id).and_then(Option::as_ref)
-    }
-
-    fn note_pending(&mut self, id: CommandId) {
-        if self.answers.insert(id, None).is_none() {
-            self.oldest_first.push_back(id);
-        }
-        while self.oldest_first.len() > COMMAND_IDS_MAX {
-            if let Some(oldest) = self.oldest_first.pop_front() {
-                self.answers.remove(&oldest);
-            }
-        }
-    }
-
-    fn note_record(&mut self, id: CommandId, at: Moment, seq: u64, hash: Digest) {
-        if !self.knows(&id) {
-            self.note_pending(id);
-        }
-        let answer = self.answers.entry(id).or_default();
-        let done = answer.get_or_insert_with(|| Done { at, first_seq: seq, hashes: Vec::new() });
-        done.hashes.push(hash);
     }
 }
