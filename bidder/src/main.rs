@@ -1,2 +1,5 @@
 //! The commands of a supplier: `kaibiao-bid`.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    kaibiao_bidder::command::main()
+}

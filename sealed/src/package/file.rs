@@ -11,7 +11,7 @@ use zeroize::Zeroize;
 use super::{
     PackageFault, PartPackage, Window,
     atomic::AtomicFile,
-    zip::{Entry, ZipWriter, fill_with, read_entry, read_zip, stream_entry},
+    zip::{Entry, ZipWriter, copy_hashing, fill_with, read_entry, read_zip, stream_entry},
 };
 use crate::{
     key::{BidKey, KEY_BYTES},
@@ -182,6 +182,42 @@ impl Package {
             (Some(bid_key), Some(header)) => Ok(Some(SealingRecord { bid_key, header })),
             _ => Err(PackageFault::Sealing),
         }
+    }
+
+    /// Writes a package from the clear bytes of its parts, as an opened sealed bid gives them ([`crate::unseal::OpenPart`]),
+    /// in their order, with the record of the sealing: the supplier's own backup, made again. The file appears whole
+    /// or not at all, readable by its owner alone. `progress` is told clear bytes as they are done.
+    ///
+    /// # Errors
+    /// The parts are no package, or the world fails; see [`PackageFault`].
+    pub fn assemble(
+        parts: &[(PartName, u64, &dyn ReadAt)],
+        sealing: (&BidKey, &[u8]),
+        to: &Path,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self, PackageFault> {
+        if !parts.is_sorted_by_key(|(part, _, _)| *part) {
+            return Err(PackageFault::OtherPart);
+        }
+        let mut file = AtomicFile::begin(to)?;
+        let mut zip = ZipWriter::new(file.out())?;
+        for (part, len, source) in parts {
+            zip.entry(&part_entry_name(*part), *len, |out| {
+                let mut reader = Window::new(*source, 0, *len).reader();
+                let hasher = copy_hashing(&mut reader, &mut |piece| {
+                    out.write_all(piece)?;
+                    progress(piece.len() as u64);
+                    Ok(())
+                })?;
+                Ok((hasher, ()))
+            })?;
+        }
+        let (bid_key, header) = sealing;
+        zip.entry(BID_KEY_NAME, KEY_BYTES as u64, fill_with(bid_key.expose()))?;
+        zip.entry(HEADER_NAME, header.len() as u64, fill_with(header))?;
+        zip.finish()?;
+        file.finish()?;
+        Self::open(to)
     }
 
     /// Writes the package anew to the file `to`, with the record of a sealing (in place of an earlier one):
