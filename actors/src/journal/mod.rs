@@ -11,6 +11,7 @@
 mod backup;
 mod fault;
 mod head;
+mod index;
 #[cfg(feature = "practice")]
 pub mod memory;
 mod meters;

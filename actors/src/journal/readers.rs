@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use zeroize::Zeroizing;
 
 use super::{
-    JournalFault, READ_BYTES_MAX, READ_RECORDS_MAX, StoredRecord, Stream, schema,
+    JournalFault, READ_BYTES_MAX, READ_RECORDS_MAX, StoredRecord, Stream, index::Recent, schema,
     verify::{Broken, damaged},
 };
 
@@ -64,46 +64,45 @@ impl Readers {
 
     pub(super) fn read(
         &self,
+        recent: &Recent,
         stream: &Stream,
         after_seq: u64,
         limit: usize,
     ) -> Result<Vec<StoredRecord>, JournalFault> {
         let name = stream.to_string();
         let limit = limit.min(READ_RECORDS_MAX);
-        let connection = self.lend();
         // The record before the first one wanted gives the hash that the first is tied to.
+        let from_seq = after_seq.max(1);
+        let connection = self.lend();
+        // Looked up before the index is: what moves there meanwhile is then seen twice rather than not at all.
+        let run = recent.run(stream, from_seq, limit + 1);
+        let indexed_before = run.as_ref().map_or(i64::MAX as u64, |run| run.first_seq);
+        let mut page = Page { stream: &name, after_seq, limit, previous: None, bytes: 0, records: Vec::new() };
         let mut statement = connection.prepare_cached(
-            "SELECT seq, position, at, kind, version, command_id, payload, hash
-             FROM records WHERE stream = ?1 AND seq >= ?2 ORDER BY seq",
+            "SELECT records.seq, records.position, at, kind, version, command_id, payload, hash, records.stream
+             FROM by_stream JOIN records ON records.position = by_stream.position
+             WHERE by_stream.stream = ?1 AND by_stream.seq >= ?2 AND by_stream.seq < ?3 ORDER BY by_stream.seq",
         )?;
-        let mut rows = statement.query((&name, after_seq.max(1)))?;
-        let mut records: Vec<StoredRecord> = Vec::new();
-        let mut previous = (0, CHAIN_START);
-        let mut bytes = 0;
-        while records.len() < limit && bytes < READ_BYTES_MAX {
+        let mut rows = statement.query((&name, from_seq, indexed_before))?;
+        while !page.is_full() {
             let Some(row) = rows.next().map_err(damaged)? else { break };
-            let record = stored(row).map_err(damaged)?;
-            let tied = if after_seq > 0 && previous.0 == 0 {
-                record.seq == after_seq
-            } else {
-                record.seq == previous.0 + 1 && record.hash == hash_of(&name, &previous.1, &record)
-            };
-            if !tied {
-                return Err(Broken {
-                    position: record.position,
-                    stream: name,
-                    seq: record.seq,
-                    what: "it does not fit the record before it in its stream",
-                }
-                .into());
+            page.take(row)?;
+        }
+        drop(rows);
+        let mut statement = connection.prepare_cached(
+            "SELECT seq, position, at, kind, version, command_id, payload, hash, stream
+             FROM records WHERE position = ?1",
+        )?;
+        for position in run.iter().flat_map(|run| &run.positions) {
+            if page.is_full() {
+                break;
             }
-            previous = (record.seq, record.hash);
-            if record.seq > after_seq {
-                bytes += record.payload.len();
-                records.push(record);
+            let mut rows = statement.query([position])?;
+            if let Some(row) = rows.next().map_err(damaged)? {
+                page.take(row)?;
             }
         }
-        Ok(records)
+        Ok(page.records)
     }
 
     pub(super) fn side(&self, space: SideSpace, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>, JournalFault> {
@@ -144,23 +143,72 @@ impl Readers {
         Ok(wakes)
     }
 
-    pub(super) fn streams(&self) -> Result<Vec<Stream>, JournalFault> {
+    pub(super) fn streams(&self, recent: &Recent) -> Result<Vec<Stream>, JournalFault> {
+        let mut streams = recent.streams();
         let connection = self.lend();
         // One step in the index a stream, however many records each has.
         let mut statement = connection.prepare_cached(
             "WITH RECURSIVE names (name) AS (
-                 SELECT min(stream) FROM records
+                 SELECT min(stream) FROM by_stream
                  UNION ALL
-                 SELECT (SELECT min(stream) FROM records WHERE stream > name) FROM names WHERE name IS NOT NULL
+                 SELECT (SELECT min(stream) FROM by_stream WHERE stream > name) FROM names WHERE name IS NOT NULL
              )
              SELECT name FROM names WHERE name IS NOT NULL",
         )?;
         let mut rows = statement.query([])?;
-        let mut streams = Vec::new();
         while let Some(row) = rows.next().map_err(damaged)? {
             streams.push(named(row.get(0)?)?);
         }
+        streams.sort_by_cached_key(Stream::to_string);
+        streams.dedup();
         Ok(streams)
+    }
+}
+
+/// A page in the making; takes rows in the order of their seq.
+struct Page<'a> {
+    stream: &'a str,
+    after_seq: u64,
+    limit: usize,
+    /// Seq and hash of the row taken last.
+    previous: Option<(u64, Digest)>,
+    bytes: usize,
+    records: Vec<StoredRecord>,
+}
+
+impl Page<'_> {
+    fn is_full(&self) -> bool {
+        self.records.len() >= self.limit || self.bytes >= READ_BYTES_MAX
+    }
+
+    /// Takes a row, if it fits the one before it.
+    fn take(&mut self, row: &Row<'_>) -> Result<(), JournalFault> {
+        let record = stored(row).map_err(damaged)?;
+        let stream = row.get_ref(8)?.as_str().unwrap_or_default();
+        let fits = stream == self.stream
+            && match self.previous {
+                // The record before the page is taken as it is: it was verified when it was read, or at a start.
+                None if self.after_seq > 0 => record.seq == self.after_seq,
+                previous => {
+                    let (seq, hash) = previous.unwrap_or((0, CHAIN_START));
+                    record.seq == seq + 1 && record.hash == hash_of(self.stream, &hash, &record)
+                }
+            };
+        if !fits {
+            return Err(Broken {
+                position: record.position,
+                stream: self.stream.to_owned(),
+                seq: record.seq,
+                what: "it does not fit the record before it in its stream",
+            }
+            .into());
+        }
+        self.previous = Some((record.seq, record.hash));
+        if record.seq > self.after_seq {
+            self.bytes += record.payload.len();
+            self.records.push(record);
+        }
+        Ok(())
     }
 }
 

@@ -32,11 +32,20 @@ const TABLES: &str = "
         payload    BLOB NOT NULL,
         hash       BLOB NOT NULL
     ) STRICT;
-    CREATE UNIQUE INDEX records_by_stream ON records (stream, seq);
     CREATE TRIGGER records_are_never_changed BEFORE UPDATE ON records
         BEGIN SELECT raise(ABORT, 'records are never changed'); END;
     CREATE TRIGGER records_are_never_deleted BEFORE DELETE ON records
         BEGIN SELECT raise(ABORT, 'records are never deleted'); END;
+    CREATE TABLE by_stream (
+        stream   TEXT NOT NULL,
+        seq      INTEGER NOT NULL,
+        position INTEGER NOT NULL,
+        PRIMARY KEY (stream, seq)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE indexed (
+        upto INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO indexed (upto) VALUES (0);
     CREATE TABLE side (
         space TEXT NOT NULL,
         key   TEXT NOT NULL,
@@ -134,7 +143,8 @@ pub(super) fn create(connection: &mut Connection) -> Result<(), JournalFault> {
     Ok(transaction.commit()?)
 }
 
-/// Moves all of the log into the database and syncs it, so that nothing rests on what only the page cache holds.
+/// Moves all of the log into the database and syncs it, so that nothing rests on what only the page cache holds, and
+/// empties the log, so that nothing old in it is ever taken for new.
 pub(super) fn checkpoint_whole(connection: &Connection) -> Result<(), JournalFault> {
     let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     if busy != 0 {

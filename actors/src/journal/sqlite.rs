@@ -23,6 +23,7 @@ use super::{
     APPEND_BYTES_MAX, APPEND_RECORDS_MAX, Append, AppendFault, Journal, JournalFault, JournalMeters, Pending,
     QUEUE_APPENDS_MAX, StoredRecord, Stream, WritingEnd, backup,
     head::{Found, Head, HeadFile, Mark},
+    index::{self, Recent},
     readers::Readers,
     schema::{self, Content, DATABASE, HEAD, VERIFIED},
     syncer::Syncer,
@@ -107,7 +108,9 @@ impl SqliteJournal {
         let (connection, checked) = check(folder)?;
         let Checked { holds, verified_from, torn_frames } = checked;
         let cut = holds.broken.map(|broken| cut(&connection, broken.position, broken.what)).transpose()?;
+        index::catch_up(&connection)?;
         schema::checkpoint_whole(&connection)?;
+        wal::make_room(folder)?;
         let head_file = HeadFile::create(&folder.join(HEAD), &holds.mark)?;
         let verified_file = HeadFile::create(&folder.join(VERIFIED), &holds.mark)?;
         schema::sync_folder(folder)?;
@@ -135,6 +138,7 @@ impl SqliteJournal {
             verified_file,
             epoch: epoch_id,
             tails: Tails::default(),
+            placed: Vec::new(),
             commits_since_look: 0,
         };
         let writer = thread::Builder::new()
@@ -181,7 +185,7 @@ impl Journal for SqliteJournal {
     }
 
     fn read(&self, stream: &Stream, after_seq: u64, limit: usize) -> Result<Vec<StoredRecord>, JournalFault> {
-        self.readers.read(stream, after_seq, limit)
+        self.readers.read(&self.shared.recent, stream, after_seq, limit)
     }
 
     fn side(&self, space: SideSpace, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>, JournalFault> {
@@ -197,7 +201,7 @@ impl Journal for SqliteJournal {
     }
 
     fn streams(&self) -> Result<Vec<Stream>, JournalFault> {
-        self.readers.streams()
+        self.readers.streams(&self.shared.recent)
     }
 
     fn last_moment(&self) -> Option<Moment> {
@@ -220,6 +224,7 @@ impl Journal for SqliteJournal {
 /// What the writer tells everybody else.
 pub(super) struct Shared {
     mark: Mutex<Mark>,
+    pub(super) recent: Recent,
     ended: OnceLock<WritingEnd>,
     records: AtomicU64,
     commits: AtomicU64,
@@ -233,6 +238,7 @@ impl Shared {
     fn new(mark: Mark) -> Self {
         Self {
             mark: Mutex::new(mark),
+            recent: Recent::default(),
             ended: OnceLock::new(),
             records: AtomicU64::new(0),
             commits: AtomicU64::new(0),
@@ -340,6 +346,7 @@ fn check(folder: &Path) -> Result<(Connection, Checked), JournalFault> {
     };
     if from == Mark::START {
         verify::check_database(&connection)?;
+        index::check(&connection)?;
     }
     Ok((connection, Checked { holds, verified_from: from.head.position + 1, torn_frames }))
 }
@@ -348,7 +355,10 @@ fn check(folder: &Path) -> Result<(Connection, Checked), JournalFault> {
 fn cut(connection: &Connection, from_position: u64, what: &'static str) -> Result<Cut, JournalFault> {
     // The triggers forbid deleting; this is the one place that may.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
-    let records = connection.execute("DELETE FROM records WHERE position >= ?1", [from_position])?;
+    let transaction = connection.unchecked_transaction()?;
+    let records = transaction.execute("DELETE FROM records WHERE position >= ?1", [from_position])?;
+    index::cut(&transaction, from_position)?;
+    transaction.commit()?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, true)?;
     Ok(Cut { from_position, records: records as u64, what })
 }

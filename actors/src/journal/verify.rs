@@ -172,7 +172,9 @@ fn tail_before(connection: &Connection, stream: &str, position: u64) -> Result<(
         return Ok((0, CHAIN_START));
     }
     let mut statement = connection.prepare_cached(
-        "SELECT seq, hash FROM records WHERE stream = ?1 AND position <= ?2 ORDER BY seq DESC LIMIT 1",
+        "SELECT seq, hash FROM by_stream JOIN records USING (stream, seq)
+         WHERE by_stream.stream = ?1 AND by_stream.position <= ?2 AND records.position = by_stream.position
+         ORDER BY by_stream.seq DESC LIMIT 1",
     )?;
     let found = statement
         .query_row((stream, position), |row| Ok((row.get(0)?, Digest(row.get(1)?))))

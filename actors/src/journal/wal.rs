@@ -1,4 +1,4 @@
-//! A look at SQLite's write-ahead log before it is used: what of it SQLite will not take.
+//! SQLite's write-ahead log as a file: what of it SQLite will not take at a start, and room made in it beforehand.
 //!
 //! SQLite ends the log silently at the first frame that does not check, and takes whole transactions only. What lies behind is
 //! an append that was never acknowledged, or damage; which of the two, the head tells. Here it is only counted, so that it is
@@ -7,6 +7,7 @@
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::FileExt,
     path::Path,
 };
 
@@ -19,6 +20,10 @@ use super::{
 
 const WAL_HEADER_BYTES: u64 = 32;
 const FRAME_HEADER_BYTES: u64 = 24;
+/// The last byte tells the byte order of the checksums.
+const WAL_MAGIC: [u8; 4] = [0x37, 0x7f, 0x06, 0x82];
+/// The log's length from the start on.
+const ROOM_BYTES: u64 = 4 << 20;
 
 /// How many frames of the log's present generation SQLite does not take; a frame cut short counts.
 ///
@@ -34,6 +39,22 @@ pub(super) fn frames_not_taken(connection: &Connection, folder: &Path) -> Result
     Ok(present.saturating_sub(u64::try_from(taken).unwrap_or(0)))
 }
 
+/// Makes the log [`ROOM_BYTES`] long at least, by zeros that SQLite takes for an empty log: a commit then writes over bytes
+/// that are there, and its sync need not make a new length of the file durable too, which takes half as long again.
+pub(super) fn make_room(folder: &Path) -> Result<(), JournalFault> {
+    let path = folder.join(DATABASE_WAL);
+    let made = (|| {
+        let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+        let bytes = file.metadata()?.len();
+        if bytes < ROOM_BYTES {
+            file.write_all_at(&vec![0; (ROOM_BYTES - bytes) as usize], bytes)?;
+            file.sync_all()?;
+        }
+        Ok(())
+    })();
+    made.map_err(JournalFault::disk("make room in", &path))
+}
+
 /// Counts the frames that carry the salts of the log's header. Later ones are left over from a generation
 /// before: SQLite writes over the log from its beginning.
 fn frames_of_present_generation(file: &mut File) -> io::Result<u64> {
@@ -43,6 +64,10 @@ fn frames_of_present_generation(file: &mut File) -> io::Result<u64> {
     }
     let mut header = [0; WAL_HEADER_BYTES as usize];
     file.read_exact(&mut header)?;
+    if header[..3] != WAL_MAGIC[..3] {
+        // Room made beforehand, and never written to. A header that was damaged is found by the head.
+        return Ok(0);
+    }
     let page_bytes = u64::from(u32::from_be_bytes([header[8], header[9], header[10], header[11]]));
     let salts = &header[16..24];
     let frame_bytes = FRAME_HEADER_BYTES + page_bytes;

@@ -10,8 +10,9 @@ use kaibiao_sealed::chain::{CHAIN_START, ChainedRecord, chain_hash};
 use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension};
 
 use super::{
-    Append, AppendFault, Appended, Stream,
+    Append, AppendFault, Appended, JournalFault, Stream,
     head::{HeadFile, Mark},
+    index::{self, Placed},
     meters::WritingEnd,
     pending::Answer,
     schema,
@@ -50,6 +51,8 @@ pub(super) struct Writer {
     /// The epoch this process began; another one in the database means another server.
     pub(super) epoch: [u8; 16],
     pub(super) tails: Tails,
+    /// Where the records of the transaction in hand lie.
+    pub(super) placed: Vec<Placed>,
     pub(super) commits_since_look: u32,
 }
 
@@ -61,6 +64,13 @@ struct Tail {
     seq: u64,
     hash: Digest,
     wake_at: Option<Moment>,
+}
+
+/// What one transaction changes as it goes.
+struct Hand<'a> {
+    tails: &'a mut Tails,
+    mark: &'a mut Mark,
+    placed: &'a mut Vec<Placed>,
 }
 
 /// Why a transaction did not become durable.
@@ -136,6 +146,7 @@ impl Writer {
                 tracing::error!(appends = group.len(), "the disk has no room for the journal");
                 self.mark = before;
                 self.tails.0.clear();
+                self.placed.clear();
                 outcomes.clear();
                 outcomes.resize(group.len(), Err(AppendFault::NoRoom));
                 return Ok(());
@@ -150,6 +161,7 @@ impl Writer {
             self.head_file.write(&self.mark).map_err(|fault| WritingEnd::Failed(fault.to_string()))?;
             self.syncer.begin();
         }
+        self.shared.recent.remember(self.placed.drain(..));
         self.shared.committed(self.mark, self.mark.head.position - before.head.position, started.elapsed());
         Ok(())
     }
@@ -176,7 +188,8 @@ impl Writer {
             let written = if append.records.is_empty() {
                 Ok(Appended { last_seq: 0, hashes: Vec::new() })
             } else {
-                write_records(connection, &mut insert, append, &mut self.tails, &mut self.mark)?
+                let mut hand = Hand { tails: &mut self.tails, mark: &mut self.mark, placed: &mut self.placed };
+                write_records(connection, &mut insert, append, &self.shared, &mut hand)?
             };
             match &written {
                 Ok(_) => write_side(connection, &append.side)?,
@@ -206,6 +219,7 @@ impl Writer {
             if frames < CHECKPOINT_FRAMES {
                 return Ok(frames);
             }
+            index::flush(&self.connection, &self.shared.recent)?;
             log_frames(&self.connection, "PRAGMA wal_checkpoint(PASSIVE)")
         });
         match checkpointed {
@@ -227,7 +241,9 @@ impl Writer {
 
     /// Ends in order: the log moved, the head synced, the mark kept for a fast start.
     fn close(mut self) {
-        let closed = schema::checkpoint_whole(&self.connection)
+        let closed = index::flush(&self.connection, &self.shared.recent)
+            .map_err(JournalFault::from)
+            .and_then(|()| schema::checkpoint_whole(&self.connection))
             .map_err(|fault| fault.to_string())
             .and_then(|()| self.syncer.wait().map_err(|fault| fault.to_string()))
             .and_then(|()| self.verified_file.write(&self.mark).map_err(|fault| fault.to_string()))
@@ -244,20 +260,26 @@ fn write_records(
     connection: &Connection,
     insert: &mut CachedStatement<'_>,
     append: &Append,
-    tails: &mut Tails,
-    mark: &mut Mark,
+    shared: &Shared,
+    hand: &mut Hand<'_>,
 ) -> Result<Outcome, rusqlite::Error> {
     let name = append.stream.to_string();
-    let tail = match tails.0.get_mut(&append.stream) {
+    let tail = match hand.tails.0.get_mut(&append.stream) {
         Some(tail) => tail,
         None => {
-            let tail = look_up_tail(connection, &name)?;
-            tails.0.entry(append.stream.clone()).or_insert(tail)
+            let tail = look_up_tail(connection, shared, &append.stream, &name)?;
+            hand.tails.0.entry(append.stream.clone()).or_insert(tail)
         }
     };
     if tail.seq != append.expected_seq {
         return Ok(Err(AppendFault::Conflict { found: tail.seq }));
     }
+    hand.placed.push(Placed {
+        stream: append.stream.clone(),
+        first_seq: tail.seq + 1,
+        first_position: hand.mark.head.position + 1,
+        count: append.records.len() as u64,
+    });
     let mut hashes = Vec::with_capacity(append.records.len());
     for record in &append.records {
         let seq = tail.seq + 1;
@@ -271,7 +293,7 @@ fn write_records(
             payload: &record.payload,
         };
         let hash = chain_hash(&tail.hash, &chained);
-        let after = mark.after(&hash, record.at);
+        let after = hand.mark.after(&hash, record.at);
         insert.execute((
             after.head.position,
             &name,
@@ -283,7 +305,7 @@ fn write_records(
             &record.payload,
             hash.as_bytes(),
         ))?;
-        (tail.seq, tail.hash, *mark) = (seq, hash, after);
+        (tail.seq, tail.hash, *hand.mark) = (seq, hash, after);
         hashes.push(hash);
     }
     if tail.wake_at != append.wake_at {
@@ -293,16 +315,23 @@ fn write_records(
     Ok(Ok(Appended { last_seq: tail.seq, hashes }))
 }
 
-fn look_up_tail(connection: &Connection, stream: &str) -> Result<Tail, rusqlite::Error> {
-    let last: Option<(u64, [u8; 32])> = connection
-        .prepare_cached("SELECT seq, hash FROM records WHERE stream = ?1 ORDER BY seq DESC LIMIT 1")?
-        .query_row([stream], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
+fn look_up_tail(
+    connection: &Connection,
+    shared: &Shared,
+    stream: &Stream,
+    name: &str,
+) -> Result<Tail, rusqlite::Error> {
+    let (seq, hash) = match index::last(connection, &shared.recent, stream, name)? {
+        Some((seq, position)) => {
+            let mut hash = connection.prepare_cached("SELECT hash FROM records WHERE position = ?1")?;
+            (seq, Digest(hash.query_row([position], |row| row.get(0))?))
+        }
+        None => (0, CHAIN_START),
+    };
     let wake_at: Option<i64> = connection
         .prepare_cached("SELECT at FROM wakes WHERE stream = ?1")?
-        .query_row([stream], |row| row.get(0))
+        .query_row([name], |row| row.get(0))
         .optional()?;
-    let (seq, hash) = last.map_or((0, CHAIN_START), |(seq, hash)| (seq, Digest(hash)));
     Ok(Tail { seq, hash, wake_at: wake_at.map(Moment) })
 }
 
