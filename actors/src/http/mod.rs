@@ -1,0 +1,251 @@
+//! The web server: sign-in, the WebSocket, uploads, downloads, health.
+//!
+//! Handlers authenticate, bound and translate; what may be done is decided by the engine, what may be seen is
+//! projected by it. Every refusal of theirs has the form `{"refused": {code, rule, say}}`.
+//!
+//! | | |
+//! |---|---|
+//! | `GET /api/time` | the server's time |
+//! | `POST /api/sign-in/challenge`, `/token`, `/password`, `/api/sign-out` | sessions: [`doors`] |
+//! | `GET /api/socket` | asks and events: [`sockets`] |
+//! | `/api/projects/P/uploads` | tus 1.0: [`uploads`] |
+//! | `GET /api/projects/P`, `.../bids/B/file`, `.../bids/B/receipt`, `.../record` | [`downloads`] |
+//! | `GET /health`, `/ready`, `/metrics` | [`watch`] |
+
+mod asks;
+mod caller;
+mod doors;
+mod downloads;
+mod meters;
+mod refused;
+mod sockets;
+pub mod uploads;
+mod watch;
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use actix_web::{
+    App, Error, HttpMessage, HttpServer,
+    body::MessageBody,
+    dev::{Server, ServiceRequest, ServiceResponse},
+    http::header::{HeaderName, HeaderValue},
+    middleware::{Next, from_fn},
+    web,
+};
+use tokio::sync::watch as signal;
+use tracing::Instrument;
+
+use crate::{config::Config, house::House, observe::RequestId, sessions::Sessions, sign_in::SignIn};
+
+pub(crate) use meters::Meters;
+pub(crate) use refused::{Refused, malformed};
+pub(crate) use watch::trouble;
+
+/// The longest body of a JSON request, in bytes.
+pub const JSON_BYTES_MAX: usize = 64 * 1024;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 4_096;
+/// A request's head must be in within this time.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A peer that acknowledges nothing for so long is gone: it frees what it holds.
+const GONE_AFTER_MS: u32 = 60_000;
+/// How long requests in work may take when the server stops.
+const STOP_SECONDS: u64 = 30;
+
+/// What every handler works with.
+pub struct Desk {
+    /// The actors.
+    pub house: House,
+    /// The settings.
+    pub config: Config,
+    /// Who is signed in.
+    pub sessions: Sessions,
+    /// The door.
+    pub sign_in: SignIn,
+    /// Uploads on their way.
+    pub uploads: uploads::Ledger,
+    pub(crate) meters: Meters,
+    sockets: AtomicUsize,
+    stopping: signal::Sender<bool>,
+}
+
+impl Desk {
+    /// A desk for this house.
+    pub fn new(house: House, config: Config, uploads: uploads::Ledger) -> Self {
+        Self {
+            sessions: Sessions::new(config.sessions.clone()),
+            sign_in: SignIn::new(&config.sign_in),
+            meters: Meters::default(),
+            sockets: AtomicUsize::new(0),
+            stopping: signal::Sender::new(false),
+            uploads,
+            house,
+            config,
+        }
+    }
+
+    /// Tells every socket to close because the server goes away, and lets no new one in.
+    pub fn stop_sockets(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Whether the server is going away.
+    pub fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Ends the sessions that are over or whose grounds fell: closed account, taken role, unbound or fallen
+    /// certificate. Called after each change of the directory, and now and then.
+    pub fn review_sessions(&self) {
+        let now = self.house.clock().present();
+        self.sessions.sweep(now);
+        self.sign_in.sweep(now);
+        let directory = self.house.directory();
+        let ended = self.sessions.end_fallen(|session| self.sign_in.fallen(&directory, session, now));
+        if ended > 0 {
+            tracing::info!(ended, "sessions ended because their grounds fell");
+        }
+    }
+
+    /// The address of whoever sent a request: the peer's, or what a trusted proxy says.
+    fn address(&self, peer: Option<SocketAddr>, forwarded: Option<&str>) -> IpAddr {
+        let peer = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip().to_canonical());
+        if !self.config.trusted_proxies.contains(&peer) {
+            return peer;
+        }
+        // The last entry that no trusted proxy wrote; what stands before it, anybody may have written.
+        forwarded
+            .into_iter()
+            .flat_map(|hops| hops.rsplit(','))
+            .map_while(|hop| hop.trim().parse::<IpAddr>().ok())
+            .map(|hop| hop.to_canonical())
+            .find(|hop| !self.config.trusted_proxies.contains(hop))
+            .unwrap_or(peer)
+    }
+
+    fn take_socket(self: &Arc<Self>) -> Option<SocketCount> {
+        let most = self.config.sockets.total_max;
+        self.sockets
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| (open < most).then_some(open + 1))
+            .ok()
+            .map(|_| SocketCount(self.clone()))
+    }
+
+    /// Sockets open now.
+    pub fn sockets(&self) -> usize {
+        self.sockets.load(Ordering::Acquire)
+    }
+}
+
+/// One open socket among all; given back when dropped.
+struct SocketCount(Arc<Desk>);
+
+impl Drop for SocketCount {
+    fn drop(&mut self) {
+        self.0.sockets.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Builds the server on a bound listener; it runs when awaited.
+pub(crate) fn serve(
+    desk: Arc<Desk>,
+    listener: TcpListener,
+    tls: Option<rustls::ServerConfig>,
+) -> io::Result<Server> {
+    // Accepted connections inherit it. A peer that stops acknowledging would otherwise hold its buffers and its
+    // place until TCP gives up after many minutes.
+    rustix::net::sockopt::set_tcp_user_timeout(&listener, GONE_AFTER_MS)?;
+    let config = desk.config.clone();
+    let shared = web::Data::from(desk);
+    let mut server = HttpServer::new(move || {
+        App::new().app_data(shared.clone()).configure(routes).wrap(from_fn(observed))
+    })
+    .backlog(BACKLOG)
+    .max_connections(config.connections_max)
+    .client_request_timeout(HEAD_TIMEOUT)
+    .tcp_nodelay(true)
+    .shutdown_timeout(STOP_SECONDS)
+    .disable_signals();
+    if config.workers > 0 {
+        server = server.workers(config.workers);
+    }
+    let server = match tls {
+        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
+        None => server.listen(listener)?,
+    };
+    Ok(server.run())
+}
+
+fn routes(app: &mut web::ServiceConfig) {
+    app.app_data(web::PayloadConfig::new(JSON_BYTES_MAX))
+        .configure(watch::routes)
+        .configure(doors::routes)
+        .configure(sockets::routes)
+        .configure(uploads::routes)
+        .configure(downloads::routes)
+        .default_service(web::to(nothing_here));
+}
+
+async fn nothing_here() -> Refused {
+    Refused::code(kaibiao_protocol::refusal::RefusalCode::Unknown)
+}
+
+/// Gives each request an id, a span with its project, and the headers that keep what we serve inert.
+async fn observed(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let id = RequestId::draw();
+    let project = request.path().strip_prefix("/api/projects/").and_then(|rest| rest.split('/').next());
+    let project = project.map(str::to_owned);
+    let span = tracing::info_span!(
+        "request",
+        id = %id,
+        method = %request.method(),
+        path = request.path(),
+        project = project.as_deref(),
+    );
+    request.extensions_mut().insert(id);
+    let desk = request.app_data::<web::Data<Desk>>().cloned();
+    let answered = next.call(request).instrument(span.clone()).await;
+    let mut response = answered?;
+    let status = response.status();
+    // What happens under a project is not counted: before its deadline the number would tell of bids.
+    if let (Some(desk), None) = (desk, project) {
+        desk.meters.answered(status);
+    }
+    span.in_scope(|| {
+        if status.is_server_error() {
+            tracing::warn!(status = status.as_u16(), "answered");
+        } else {
+            tracing::debug!(status = status.as_u16(), "answered");
+        }
+    });
+    let headers = response.headers_mut();
+    let header = |name: &'static str, value: &'static str| {
+        (HeaderName::from_static(name), HeaderValue::from_static(value))
+    };
+    for (name, value) in [
+        header("x-content-type-options", "nosniff"),
+        header("referrer-policy", "no-referrer"),
+        header("x-frame-options", "DENY"),
+        header("content-security-policy", "default-src 'none'; frame-ancestors 'none'; sandbox"),
+        header("cache-control", "no-store"),
+    ] {
+        if !headers.contains_key(&name) {
+            headers.insert(name, value);
+        }
+    }
+    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+    Ok(response)
+}

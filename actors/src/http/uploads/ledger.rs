@@ -1,0 +1,365 @@
+//! Uploads on their way: who brings what, how far it is, and what became of it.
+//!
+//! Each stands in the side table of the journal as well, so that a restart goes on where the upload stood. What is
+//! told as an offset after a restart is what was synced before it was noted. The contact form lies there wrapped
+//! under the store key.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use kaibiao_engine::keeper::{SideSpace, SideWrite};
+use kaibiao_protocol::{
+    blob::Blob,
+    ids::{BidId, FileId, OrganisationId, ProjectId, UploadId},
+    moment::Moment,
+    refusal::{Refusal, RefusalCode},
+    view::UploadVerdict,
+};
+use kaibiao_sealed::arrival::Arrival;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex as Turn, Notify, OwnedMutexGuard};
+use zeroize::Zeroizing;
+
+use crate::{
+    config::UploadLimits,
+    files::{FileFault, Files},
+    journal::{Append, AppendFault, Journal, JournalFault, Stream},
+    keys::PlatformKeys,
+    messages::UploadPurpose,
+    refusals::refuse,
+};
+
+/// What never changes about an upload.
+pub struct Head {
+    /// Its id.
+    pub upload: UploadId,
+    /// Its project.
+    pub project: ProjectId,
+    /// Whose it is.
+    pub supplier: OrganisationId,
+    /// What it is for.
+    pub purpose: UploadPurpose,
+    /// The bid it brings or restores.
+    pub bid: BidId,
+    /// Its staged file.
+    pub file: FileId,
+    /// Its length in bytes.
+    pub length: u64,
+    /// The contact form as canonical JSON; empty where none is asked for.
+    pub contact: Zeroizing<Vec<u8>>,
+}
+
+/// How far an upload is.
+#[derive(Clone)]
+pub struct Progress {
+    /// Bytes taken in.
+    pub offset: u64,
+    /// When the last of them came.
+    pub last_at: Moment,
+    /// What became of it, once that is known.
+    pub verdict: Option<UploadVerdict>,
+}
+
+/// One upload.
+pub struct Upload {
+    /// What never changes.
+    pub head: Head,
+    progress: Mutex<Progress>,
+    /// Whoever writes holds the turn, with the check that runs along.
+    turn: Arc<Turn<Option<Box<Arrival>>>>,
+    /// Asks whoever holds the turn to give it up: its client has come again on another connection.
+    pub(super) give_way: Notify,
+}
+
+/// The turn to write; holds the running check. None inside: the bytes so far must be read again.
+pub type WriteTurn = OwnedMutexGuard<Option<Box<Arrival>>>;
+
+impl Upload {
+    fn new(head: Head, offset: u64, last_at: Moment, verdict: Option<UploadVerdict>) -> Arc<Self> {
+        let arrival = (offset == 0).then(|| Box::new(Arrival::new()));
+        Arc::new(Self {
+            head,
+            progress: Mutex::new(Progress { offset, last_at, verdict }),
+            turn: Arc::new(Turn::new(arrival)),
+            give_way: Notify::new(),
+        })
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        self.lock().clone()
+    }
+
+    /// Notes that it is so far now.
+    pub fn advance(&self, offset: u64, at: Moment) {
+        let mut progress = self.lock();
+        progress.offset = offset;
+        progress.last_at = at;
+    }
+
+    /// Notes what became of it.
+    pub fn settle(&self, verdict: UploadVerdict) {
+        self.lock().verdict = Some(verdict);
+    }
+
+    /// Whether all its bytes are in.
+    pub fn is_whole(&self) -> bool {
+        self.lock().offset == self.head.length
+    }
+
+    /// Waits for the turn to write.
+    pub async fn turn(&self) -> WriteTurn {
+        // An earlier connection of the same client may hang half-dead on it.
+        self.give_way.notify_waiters();
+        self.turn.clone().lock_owned().await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// As an upload is kept in the side table.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    version: u32,
+    project: ProjectId,
+    supplier: OrganisationId,
+    restores: bool,
+    bid: BidId,
+    file: FileId,
+    length: u64,
+    offset: u64,
+    last_at: Moment,
+    /// Wrapped under the store key.
+    contact: Blob,
+    /// Its early refusal. A final's verdict is not kept here: it is asked for again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refused: Option<Refusal>,
+}
+
+const KEPT_VERSION: u32 = 1;
+/// What a contact form is wrapped as under the store key.
+const WRAPPED_AS: &str = "upload contact";
+
+/// Why an upload could not be begun or noted.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerFault {
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalFault),
+    /// The files.
+    #[error(transparent)]
+    Files(#[from] FileFault),
+    /// What is kept cannot be read.
+    #[error("the kept upload {0} cannot be read")]
+    Damaged(String),
+}
+
+/// All uploads on their way.
+pub struct Ledger {
+    journal: Arc<dyn Journal>,
+    files: Arc<dyn Files>,
+    keys: Arc<PlatformKeys>,
+    limits: UploadLimits,
+    uploads: Mutex<HashMap<UploadId, Arc<Upload>>>,
+}
+
+impl Ledger {
+    /// Reads what a stopped server left, and deletes staged files that nobody will go on with. Blocks on the disk.
+    ///
+    /// # Errors
+    /// See [`LedgerFault`].
+    pub fn open(
+        journal: Arc<dyn Journal>,
+        files: Arc<dyn Files>,
+        keys: Arc<PlatformKeys>,
+        limits: UploadLimits,
+    ) -> Result<Self, LedgerFault> {
+        let mut uploads = HashMap::new();
+        let mut staged: std::collections::BTreeSet<FileId> = files.staged()?.into_iter().collect();
+        for key in journal.side_keys(SideSpace::Upload, "")? {
+            let damaged = || LedgerFault::Damaged(key.clone());
+            let bytes = journal.side(SideSpace::Upload, &key)?.ok_or_else(damaged)?;
+            let kept: Kept = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
+            let upload: UploadId = key.parse().map_err(|_| damaged())?;
+            if kept.version != KEPT_VERSION {
+                return Err(damaged());
+            }
+            let contact = match kept.contact.0.is_empty() {
+                true => Zeroizing::default(),
+                false => keys.store.unwrap(WRAPPED_AS, &key, &kept.contact.0).map_err(|_| damaged())?,
+            };
+            let still_staged = staged.remove(&kept.file);
+            // Never more than is there: the note may be younger than a torn write.
+            let offset = match files.staged_bytes(&kept.file) {
+                Ok(bytes) if still_staged => kept.offset.min(bytes),
+                Ok(_) | Err(FileFault::Unknown(_)) => kept.offset,
+                Err(fault) => return Err(fault.into()),
+            };
+            let head = Head {
+                upload,
+                project: kept.project,
+                supplier: kept.supplier,
+                purpose: if kept.restores { UploadPurpose::Restore } else { UploadPurpose::Bid },
+                bid: kept.bid,
+                file: kept.file,
+                length: kept.length,
+                contact,
+            };
+            let verdict = kept.refused.map(|refusal| UploadVerdict::Refused { refusal, notice: None });
+            uploads.insert(upload, Upload::new(head, offset, kept.last_at, verdict));
+        }
+        for orphan in staged {
+            // Begun, and the server stopped before the upload was noted: its client was never told of it.
+            files.delete(&orphan)?;
+        }
+        Ok(Self { journal, files, keys, limits, uploads: Mutex::new(uploads) })
+    }
+
+    /// An upload by its id.
+    pub fn find(&self, upload: &UploadId) -> Option<Arc<Upload>> {
+        self.lock().get(upload).cloned()
+    }
+
+    /// Whether one more may be begun by this supplier in this project.
+    ///
+    /// # Errors
+    /// `busy`: too many are unfinished.
+    pub fn has_place(&self, project: &ProjectId, supplier: &OrganisationId) -> Result<(), Refusal> {
+        let uploads = self.lock();
+        let open =
+            uploads.values().filter(|upload| upload.progress().verdict.is_none() && !upload.is_whole());
+        let (mut all, mut own) = (0, 0);
+        for upload in open {
+            all += 1;
+            own += usize::from(upload.head.project == *project && upload.head.supplier == *supplier);
+        }
+        if all >= self.limits.open_total_max || own >= self.limits.open_per_supplier_max {
+            return Err(refuse(RefusalCode::Busy));
+        }
+        Ok(())
+    }
+
+    /// Notes a new upload, durably. The same id noted meanwhile by another request is given instead.
+    ///
+    /// # Errors
+    /// The journal does not take it.
+    pub async fn begin(&self, head: Head, offset: u64, at: Moment) -> Result<Arc<Upload>, Refusal> {
+        let upload = Upload::new(head, offset, at, None);
+        {
+            let mut uploads = self.lock();
+            if let Some(other) = uploads.get(&upload.head.upload) {
+                return Ok(other.clone());
+            }
+            uploads.insert(upload.head.upload, upload.clone());
+        }
+        if let Err(refusal) = self.note(&upload).await {
+            self.lock().remove(&upload.head.upload);
+            return Err(refusal);
+        }
+        Ok(upload)
+    }
+
+    /// Notes how far an upload is, and its early refusal, durably. Its bytes up to there are synced.
+    ///
+    /// # Errors
+    /// The journal does not take it.
+    pub async fn note(&self, upload: &Upload) -> Result<(), Refusal> {
+        let key = upload.head.upload.to_string();
+        let progress = upload.progress();
+        let head = &upload.head;
+        let contact = match head.contact.is_empty() {
+            true => Vec::new(),
+            false => self.keys.store.wrap(WRAPPED_AS, &key, &head.contact),
+        };
+        let refused = match &progress.verdict {
+            Some(UploadVerdict::Refused { refusal, notice: None }) => Some(refusal.clone()),
+            _ => None,
+        };
+        let kept = Kept {
+            version: KEPT_VERSION,
+            project: head.project.clone(),
+            supplier: head.supplier.clone(),
+            restores: head.purpose == UploadPurpose::Restore,
+            bid: head.bid,
+            file: head.file,
+            length: head.length,
+            offset: progress.offset,
+            last_at: progress.last_at,
+            contact: Blob(contact),
+            refused,
+        };
+        let value = Zeroizing::new(serde_json::to_vec(&kept).expect("plain data has a JSON form"));
+        self.write(SideWrite::Put { space: SideSpace::Upload, key, value }).await
+    }
+
+    /// Forgets an upload and deletes its staged file, unless the intake has taken that over.
+    ///
+    /// # Errors
+    /// The journal does not take it, or the disk fails.
+    pub async fn drop_upload(&self, upload: &Upload) -> Result<(), Refusal> {
+        let key = upload.head.upload.to_string();
+        self.write(SideWrite::Delete { space: SideSpace::Upload, key }).await?;
+        self.lock().remove(&upload.head.upload);
+        self.delete_file(upload).await;
+        Ok(())
+    }
+
+    /// Deletes the staged file of an upload that did not become whole.
+    pub async fn delete_file(&self, upload: &Upload) {
+        if upload.is_whole() {
+            return;
+        }
+        let (files, file) = (self.files.clone(), upload.head.file);
+        let deleted = tokio::task::spawn_blocking(move || files.delete(&file)).await;
+        if let Ok(Err(fault)) = deleted {
+            // It stays until the next start finds it.
+            tracing::warn!(%fault, "failed to delete a staged file");
+        }
+    }
+
+    /// Forgets uploads that are older than they may become at `at`.
+    pub async fn sweep(&self, at: Moment) {
+        let hours = self.limits.expire_hours;
+        let over: Vec<_> = self
+            .lock()
+            .values()
+            .filter(|upload| at >= expires_at(&upload.progress(), hours))
+            .cloned()
+            .collect();
+        for upload in over {
+            // Whoever writes to it right now keeps it alive.
+            let Ok(_turn) = upload.turn.clone().try_lock_owned() else { continue };
+            if let Err(refusal) = self.drop_upload(&upload).await {
+                tracing::warn!(code = refusal.code.as_str(), "an expired upload stays for now");
+                return;
+            }
+        }
+    }
+
+    /// When an upload is forgotten if nothing more comes.
+    pub fn expires_at(&self, upload: &Upload) -> Moment {
+        expires_at(&upload.progress(), self.limits.expire_hours)
+    }
+
+    async fn write(&self, side: SideWrite) -> Result<(), Refusal> {
+        match self.journal.append(Append::side_only(Stream::Platform, vec![side])).await {
+            Ok(_) => Ok(()),
+            Err(AppendFault::NoRoom) => Err(refuse(RefusalCode::NoRoom)),
+            Err(AppendFault::WritingEnded) => Err(refuse(RefusalCode::WritingEnded)),
+            Err(_) => Err(refuse(RefusalCode::Busy)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<UploadId, Arc<Upload>>> {
+        self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn expires_at(progress: &Progress, hours: u32) -> Moment {
+    progress.last_at.plus_minutes(hours.saturating_mul(60))
+}
