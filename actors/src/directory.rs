@@ -81,8 +81,9 @@ impl Actor for DirectoryActor {
     fn started(&mut self, ctx: &mut Context<Self>) {
         let journal = self.desk.journal.clone();
         let reading = async move {
-            let read =
-                tokio::task::spawn_blocking(move || replayed::<DirectoryMachine>(&*journal, &Stream::Directory));
+            let read = tokio::task::spawn_blocking(move || {
+                replayed::<DirectoryMachine>(&*journal, &Stream::Directory)
+            });
             read.await.ok()
         };
         ctx.wait(wrap_future::<_, Self>(reading).map(|read, actor, ctx| match read {

@@ -128,10 +128,8 @@ fn judge(
     wanted: CertificateUse,
     one: &Final,
 ) -> Result<Judged, RefusalCode> {
-    let judged = grounds
-        .trust
-        .judge(certificate, wanted, one.received_at)
-        .map_err(|fault| fault.refusal())?;
+    let judged =
+        grounds.trust.judge(certificate, wanted, one.received_at).map_err(|fault| fault.refusal())?;
     if is_bound(grounds.directory, &judged.facts.fingerprint, &one.supplier) {
         Ok(judged)
     } else {

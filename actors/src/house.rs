@@ -52,12 +52,12 @@ use crate::{
     keeper_actor::{Kept, ReplayFault, replayed},
     keys::PlatformKeys,
     limits::{
-        ASK_ATTEMPTS_MAX, DIAGNOSES_MAX, DIRECTORY_MAILBOX_MAX, ENVELOPES_MAX, IDLE_MS, IDLE_SWEEP, OPENING_MAILBOX_MAX,
-        PROJECT_MAILBOX_MAX, PROJECTS_MAX, RETRY, ROOM_MAILBOX_MAX,
+        ASK_ATTEMPTS_MAX, DIAGNOSES_MAX, DIRECTORY_MAILBOX_MAX, ENVELOPES_MAX, IDLE_MS, IDLE_SWEEP,
+        OPENING_MAILBOX_MAX, PROJECT_MAILBOX_MAX, PROJECTS_MAX, RETRY, ROOM_MAILBOX_MAX,
     },
     messages::{
-        AskProject, EnterRoom, FinishUpload, GoToSleep, JoinRoom, KeeperAsk, KeysArrived, LeaveRoom, LookAtRoom,
-        ReleaseKeys, ReportTrouble,
+        AskProject, EnterRoom, FinishUpload, GoToSleep, JoinRoom, KeeperAsk, KeysArrived, LeaveRoom,
+        LookAtRoom, ReleaseKeys, ReportTrouble,
     },
     metrics::Metrics,
     opening::OpeningActor,
@@ -280,7 +280,9 @@ impl House {
         let spec = project.spec().ok_or_else(unknown)?;
         let directory = self.directory();
         let name = |organisation: &OrganisationId| {
-            directory.organisation(organisation).map_or_else(|| organisation.to_string(), |known| known.name.clone())
+            directory
+                .organisation(organisation)
+                .map_or_else(|| organisation.to_string(), |known| known.name.clone())
         };
         let facts = HouseFacts {
             purchaser_name: name(&spec.purchaser),
@@ -363,6 +365,19 @@ impl House {
         self.ask_project(AskProject::new(project, asker, command)).await
     }
 
+    /// Stamps a final whose last byte came in this instant. To be handed in with [`House::finish_upload`] as soon as
+    /// its bytes are written; never waits.
+    ///
+    /// # Errors
+    /// `busy`: too many finals are in work.
+    pub fn stamp_final(
+        &self,
+        project: &ProjectId,
+        supplier: &OrganisationId,
+    ) -> Result<crate::messages::StampedFinal, Refusal> {
+        self.0.intake.stamp(self, project, supplier)
+    }
+
     /// Stamps, checks and takes in (or refuses) a finished upload. Goes on to its verdict even if the caller goes
     /// away; the same upload always gets the same verdict.
     pub async fn finish_upload(&self, upload: FinishUpload) -> UploadVerdict {
@@ -388,7 +403,9 @@ impl House {
         let (state, _) = self.seen_by(asker, project).await?;
         let signature = state.record_signature().ok_or_else(|| refuse(RefusalCode::NotPublished))?.clone();
         let (journal, project) = (self.journal().clone(), project.clone());
-        let reading = tokio::task::spawn_blocking(move || crate::opening_steps::signed_text(&*journal, &project, &state));
+        let reading = tokio::task::spawn_blocking(move || {
+            crate::opening_steps::signed_text(&*journal, &project, &state)
+        });
         let text = reading.await.ok().flatten().ok_or_else(|| refuse(RefusalCode::Busy))?;
         Ok(SignedRecord { text, digest: signature.digest, signature: signature.signature })
     }
@@ -740,7 +757,11 @@ impl House {
         // Ended on purpose: whoever enters next starts a room, and nobody counts a restart.
         slot.actors().room = None;
         let (answer, hear) = oneshot::channel();
-        let asked = slot.actors().project.as_ref().is_some_and(|project| project.try_send(GoToSleep { answer }).is_ok());
+        let asked = slot
+            .actors()
+            .project
+            .as_ref()
+            .is_some_and(|project| project.try_send(GoToSleep { answer }).is_ok());
         if !asked || !hear.await.unwrap_or(false) {
             return false;
         }

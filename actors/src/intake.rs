@@ -83,6 +83,13 @@ struct Desk {
     by_supplier: Mutex<BTreeMap<OrganisationId, Tickets>>,
 }
 
+/// The stamp of a final, taken at the instant its last byte came in: what is still hashed and written then makes
+/// nobody late. Dropped without being handed in, it was never a final.
+pub struct StampedFinal {
+    places: Places,
+    received_at: Moment,
+}
+
 /// A final's places among all and among its supplier's.
 struct Places {
     ticket: Ticket,
@@ -168,21 +175,36 @@ impl Intake {
         }
     }
 
+    /// Stamps a final of `supplier` whose last byte is in.
+    pub(crate) fn stamp(
+        &self,
+        house: &House,
+        project: &ProjectId,
+        supplier: &OrganisationId,
+    ) -> Result<StampedFinal, Refusal> {
+        // Full is told before the stamp: who is told `busy` was not stamped and tries again.
+        let places = self.desk(project).take(supplier, FINALS_MAX, FINALS_OF_SUPPLIER_MAX);
+        let Some(places) = places else {
+            house.metrics().note_busy("intake");
+            return Err(refuse(RefusalCode::Busy));
+        };
+        // After the ticket, so that no stamp is older than its ticket.
+        Ok(StampedFinal { places, received_at: house.clock().now() })
+    }
+
     /// Stamps the final, unless the same one is on its way: then its verdict serves both.
-    fn register(&self, house: &House, upload: FinishUpload) -> Result<Verdicts, UploadVerdict> {
+    fn register(&self, house: &House, mut upload: FinishUpload) -> Result<Verdicts, UploadVerdict> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let name = (upload.project.clone(), upload.supplier.clone(), upload.upload);
         if let Some(verdicts) = running.get(&name) {
             return Ok(verdicts.clone());
         }
-        // Full is told before the stamp: who is told `busy` was not stamped and tries again.
-        let places = self.desk(&upload.project).take(&upload.supplier, FINALS_MAX, FINALS_OF_SUPPLIER_MAX);
-        let Some(places) = places else {
-            house.metrics().note_busy("intake");
-            return Err(refused(RefusalCode::Busy));
+        let stamped = match upload.stamped.take() {
+            Some(stamped) => Ok(stamped),
+            None => self.stamp(house, &upload.project, &upload.supplier),
         };
-        // After the ticket, so that no stamp is older than its ticket.
-        let received_at = house.clock().now();
+        let StampedFinal { places, received_at } =
+            stamped.map_err(|refusal| UploadVerdict::Refused { refusal, notice: None })?;
         let (contact, contact_digest) = wrapped_contact(house, &upload);
         let one = Final {
             project: upload.project,
@@ -222,7 +244,12 @@ impl Intake {
     }
 
     /// A bid's receipt, from its record.
-    pub(crate) async fn receipt(&self, house: &House, project: &Project, bid: &Bid) -> Result<String, Refusal> {
+    pub(crate) async fn receipt(
+        &self,
+        house: &House,
+        project: &Project,
+        bid: &Bid,
+    ) -> Result<String, Refusal> {
         let spec = project.spec().ok_or_else(|| refuse(RefusalCode::Unknown))?;
         // Nothing happens by it: the project gives the upload's first answer again, with the place of its record.
         let command = ProjectCommand::SubmitBid { facts: BidFacts::clone(&bid.facts) };
@@ -422,7 +449,11 @@ impl Judging<'_> {
         let side = || {
             vec![
                 put(SideSpace::Contact, name.clone(), self.one.contact.0.clone()),
-                put(SideSpace::Receipt, format!("{name}/certificates"), checked.evidence.clone().into_bytes()),
+                put(
+                    SideSpace::Receipt,
+                    format!("{name}/certificates"),
+                    checked.evidence.clone().into_bytes(),
+                ),
                 self.without_row(),
             ]
         };
@@ -466,7 +497,10 @@ impl Judging<'_> {
             let ask = AskProject {
                 at: Some(self.one.received_at),
                 command_id: Some(self.command_id(what)),
-                side: side.as_ref().map(|side| side.iter().map(crate::house::copy_of).collect()).unwrap_or_default(),
+                side: side
+                    .as_ref()
+                    .map(|side| side.iter().map(crate::house::copy_of).collect())
+                    .unwrap_or_default(),
                 ..AskProject::new(self.one.project.clone(), asker(), command.clone())
             };
             match self.house.ask_project(ask).await {
@@ -553,13 +587,16 @@ fn code_of(fault: &FileFault) -> RefusalCode {
         FileFault::NoRoom => RefusalCode::NoRoom,
         FileFault::TooLarge => RefusalCode::TooLarge,
         FileFault::Unknown(_) => RefusalCode::Unknown,
-        FileFault::Gap { .. } | FileFault::Spoiled(_) | FileFault::Disk { .. } => RefusalCode::SealedBidDamaged,
+        FileFault::Gap { .. } | FileFault::Spoiled(_) | FileFault::Disk { .. } => {
+            RefusalCode::SealedBidDamaged
+        }
     }
 }
 
 async fn paper(house: &House, id: &ProjectId, done: &Done) -> Option<UploadVerdict> {
     let project = house.project(id).await?;
-    let (journal, keys, id, seq) = (house.journal().clone(), house.keys().clone(), id.clone(), done.first_seq);
+    let (journal, keys, id, seq) =
+        (house.journal().clone(), house.keys().clone(), id.clone(), done.first_seq);
     let reading =
         tokio::task::spawn_blocking(move || verdict_of_record(&*journal, &keys.receipt, &id, &project, seq));
     reading.await.ok().flatten()

@@ -18,7 +18,8 @@ use kaibiao_protocol::{directory::DirectoryEvent, event::ProjectEvent, ids::Comm
 
 use crate::{
     journal::{
-        Append, AppendFault, Journal, JournalFault, Pending, READ_RECORDS_MAX, RawRecord, StoredRecord, Stream,
+        Append, AppendFault, Journal, JournalFault, Pending, READ_RECORDS_MAX, RawRecord, StoredRecord,
+        Stream,
     },
     messages::{AnswerTo, KeeperAsk},
     metrics::Metrics,

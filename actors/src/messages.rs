@@ -20,7 +20,12 @@ use kaibiao_sealed::arrival::Arrived;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use crate::{frame_sink::{FrameSink, SinkId}, tickets::Ticket};
+use crate::{
+    frame_sink::{FrameSink, SinkId},
+    tickets::Ticket,
+};
+
+pub use crate::intake::StampedFinal;
 
 /// Where an answer goes. It closes unsaid if the actor dies first.
 pub(crate) type AnswerTo<T> = oneshot::Sender<T>;
@@ -109,6 +114,8 @@ pub struct FinishUpload {
     pub contact: Zeroizing<Vec<u8>>,
     /// The verdict of the check that ran while the bytes streamed in; none: the file is read again.
     pub arrived: Option<Arrived>,
+    /// The stamp taken when the last byte came in ([`crate::house::House::stamp_final`]); none: it is stamped now.
+    pub stamped: Option<StampedFinal>,
 }
 
 /// A viewer wants a stream's events after `since` and then each new one.

@@ -177,7 +177,9 @@ mod tests {
     #[test]
     fn before_any_deadline_there_is_no_name_that_could_count_bids_handed_in() {
         let text = Metrics::new().text();
-        for telling in ["upload", "receipt", "submitted", "received", "final", "staged", "append_seconds_count"] {
+        for telling in
+            ["upload", "receipt", "submitted", "received", "final", "staged", "append_seconds_count"]
+        {
             assert!(!text.contains(telling), "{telling} in {text}");
         }
     }

@@ -153,7 +153,8 @@ impl OpeningActor {
         let project = &committed.project;
         for bid in project.bids_being_opened() {
             let id = bid.facts.bid;
-            let missing = project.bid_status(&id) == Some(BidStatus::Unsealed) && !self.sheets.contains_key(&id);
+            let missing =
+                project.bid_status(&id) == Some(BidStatus::Unsealed) && !self.sheets.contains_key(&id);
             if project.record().is_some() || !missing || !self.in_hand.insert(id) {
                 continue;
             }

@@ -104,8 +104,7 @@ pub(crate) fn own_bid<'a>(project: &'a Project, bid: &BidId, asker: &Asker) -> R
 
 /// Whether keys would be taken now, judged by the stamp of their arrival.
 pub(crate) fn would_accept(project: &Project, keys: &ReleaseKeys, at: Moment) -> Result<(), Refusal> {
-    let command =
-        ProjectCommand::AcceptKeys { bid: keys.bid, epoch: keys.epoch, by_backup: keys.by_backup };
+    let command = ProjectCommand::AcceptKeys { bid: keys.bid, epoch: keys.epoch, by_backup: keys.by_backup };
     ProjectMachine::decide(project, &command, &asker(), at).map(drop)
 }
 
@@ -141,8 +140,7 @@ pub(crate) async fn keep_keys(
             return Err(told.err().unwrap_or_else(|| refuse(code)));
         }
     };
-    let command =
-        ProjectCommand::AcceptKeys { bid: keys.bid, epoch: keys.epoch, by_backup: keys.by_backup };
+    let command = ProjectCommand::AcceptKeys { bid: keys.bid, epoch: keys.epoch, by_backup: keys.by_backup };
     let done = house
         .ask_project(AskProject {
             project: keys.project.clone(),
@@ -190,7 +188,11 @@ fn open_envelope(
     Ok((openable, platform.store.wrap(KEPT_KEYS, &name, &keys_to_bytes(&keys))))
 }
 
-fn open_stored(files: &dyn Files, facts: &BidFacts, keys: &[(PartName, PartKey)]) -> Result<Openable, Failure> {
+fn open_stored(
+    files: &dyn Files,
+    facts: &BidFacts,
+    keys: &[(PartName, PartKey)],
+) -> Result<Openable, Failure> {
     let stored = StoredBid::load(files, facts)?;
     Ok(Openable { header_len: stored.header_len(), bid: Arc::new(stored.opened_by(keys)?) })
 }
@@ -451,5 +453,7 @@ pub(crate) fn signed_text(journal: &dyn Journal, id: &ProjectId, project: &Proje
     let kept = journal.side(SideSpace::Receipt, &record_name(id)).ok().flatten();
     let kept = kept.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());
     let made = || Some(record_text(project.spec()?, project.record()?));
-    kept.filter(|text| record_digest(text) == signed).or_else(made).filter(|text| record_digest(text) == signed)
+    kept.filter(|text| record_digest(text) == signed)
+        .or_else(made)
+        .filter(|text| record_digest(text) == signed)
 }

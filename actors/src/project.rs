@@ -227,8 +227,8 @@ impl Handler<GoToSleep> for ProjectActor {
     type Result = ();
 
     fn handle(&mut self, message: GoToSleep, ctx: &mut Context<Self>) {
-        let idle = self.acting.is_empty()
-            && self.shell.as_ref().is_none_or(|shell| shell.keeper().waiting() == 0);
+        let idle =
+            self.acting.is_empty() && self.shell.as_ref().is_none_or(|shell| shell.keeper().waiting() == 0);
         if idle {
             // Whoever's ask lies behind this message hears nothing, finds the slot ended and asks in a new one.
             self.slot.end();

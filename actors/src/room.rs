@@ -80,7 +80,8 @@ impl RoomActor {
     }
 
     fn enter(&mut self, join: JoinRoom) -> Result<u64, Refusal> {
-        let viewer = may_see(self.frames.project(), &join.asker).ok_or_else(|| refuse(RefusalCode::Unknown))?;
+        let viewer =
+            may_see(self.frames.project(), &join.asker).ok_or_else(|| refuse(RefusalCode::Unknown))?;
         let stream = Shared::of(&viewer, &join.stream).ok_or_else(|| refuse(RefusalCode::RoleNotAllowed))?;
         if self.viewers.values().map(BTreeMap::len).sum::<usize>() >= ROOM_VIEWERS_MAX {
             self.metrics.note_busy("room");

@@ -74,7 +74,11 @@ impl RoomFrames {
     }
 
     /// Takes in the next record and shows each new frame to `tell`. Records taken in before are passed over.
-    pub(crate) fn take(&mut self, record: &Recorded<ProjectEvent>, mut tell: impl FnMut(&Shared, &ByteString)) {
+    pub(crate) fn take(
+        &mut self,
+        record: &Recorded<ProjectEvent>,
+        mut tell: impl FnMut(&Shared, &ByteString),
+    ) {
         if record.seq <= self.cursor {
             return;
         }

@@ -123,7 +123,8 @@ impl Slot {
         let actors = self.actors();
         let full = |sent: Result<(), SendError<Published>>| matches!(sent, Err(SendError::Full(_)));
         let room_full = actors.room.as_ref().is_some_and(|room| full(room.try_send(hint.clone())));
-        let opening_full = actors.opening.as_ref().is_some_and(|opening| full(opening.try_send(hint.clone())));
+        let opening_full =
+            actors.opening.as_ref().is_some_and(|opening| full(opening.try_send(hint.clone())));
         !room_full && !opening_full
     }
 

@@ -146,13 +146,17 @@ pub(crate) fn diagnose(file: &dyn ReadAt, header_len: u64, facts: &BidFacts, fau
             let found = match digest_of(file, offset, part.length) {
                 Ok(found) => found,
                 Err(unreadable) => {
-                    let seen =
-                        format_args!("part {} cannot be read from the store: {}", part.part, unreadable.kind());
+                    let seen = format_args!(
+                        "part {} cannot be read from the store: {}",
+                        part.part,
+                        unreadable.kind()
+                    );
                     return Failure::new(FailureCause::DamagedStore, seen);
                 }
             };
             return if found == part.ciphertext {
-                let seen = format_args!("part {} is as received, yet it does not open: {}", part.part, fault.fault);
+                let seen =
+                    format_args!("part {} is as received, yet it does not open: {}", part.part, fault.fault);
                 Failure::digests(FailureCause::DamagedUpload, seen, part.ciphertext, found)
             } else {
                 let seen = format_args!("the stored part {} is not the receipt's", part.part);
@@ -251,7 +255,9 @@ mod tests {
         let bytes = keys_to_bytes(&keys);
         let read = keys_from_bytes(&bytes).unwrap();
         assert_eq!(read.len(), 2);
-        assert!(read.iter().zip(&keys).all(|(read, kept)| read.0 == kept.0 && read.1.expose() == kept.1.expose()));
+        assert!(
+            read.iter().zip(&keys).all(|(read, kept)| read.0 == kept.0 && read.1.expose() == kept.1.expose())
+        );
         assert!(keys_from_bytes(&bytes[..bytes.len() - 1]).is_none());
         assert!(keys_from_bytes(&[]).unwrap().is_empty());
     }

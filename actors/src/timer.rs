@@ -13,7 +13,7 @@ use crate::clock::Clock;
 
 /// The wakes of every project, live or asleep. Clones are the same timer.
 #[derive(Clone)]
-pub struct Timer(Arc<Inner>);
+pub(crate) struct Timer(Arc<Inner>);
 
 struct Inner {
     clock: Clock,
@@ -29,12 +29,12 @@ struct Wakes {
 
 impl Timer {
     /// A timer without wakes.
-    pub fn new(clock: Clock) -> Self {
+    pub(crate) fn new(clock: Clock) -> Self {
         Self(Arc::new(Inner { clock, wakes: Mutex::default(), changed: Notify::new() }))
     }
 
     /// Wakes a project at this moment and at no other; none: not at all.
-    pub fn set(&self, project: &ProjectId, at: Option<Moment>) {
+    pub(crate) fn set(&self, project: &ProjectId, at: Option<Moment>) {
         let mut wakes = self.0.wakes.lock().unwrap_or_else(PoisonError::into_inner);
         if wakes.by_project.get(project).copied() == at {
             return;
@@ -50,7 +50,7 @@ impl Timer {
 
     /// Wakes whoever is due, for ever. `wake` gets the project and the moment it was set for, which is forgotten:
     /// the woken project sets its next one.
-    pub async fn run(self, wake: impl Fn(ProjectId, Moment)) {
+    pub(crate) async fn run(self, wake: impl Fn(ProjectId, Moment)) {
         loop {
             let next = self.next();
             let changed = self.0.changed.notified();

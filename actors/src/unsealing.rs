@@ -185,7 +185,9 @@ impl Drop for UnsealingPool {
 impl Queues {
     fn put_token(&self, work: Arc<BidInWork>) {
         // `in_work` bounds the bids, and a bid has one token at most, so there is always room.
-        self.bids.try_send(work).unwrap_or_else(|_| unreachable!("the queue has room for a token of every bid"));
+        self.bids
+            .try_send(work)
+            .unwrap_or_else(|_| unreachable!("the queue has room for a token of every bid"));
     }
 }
 

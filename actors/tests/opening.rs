@@ -1,0 +1,15 @@
+//! Openings from end to end behind the house's door: real sealed bids, a journal, files, actors and the pool; only
+//! sockets are missing, and the clock is turned by hand.
+
+#[path = "opening/crashes.rs"]
+mod crashes;
+#[path = "opening/receiving.rs"]
+mod receiving;
+#[path = "opening/rooms.rs"]
+mod rooms;
+#[path = "opening/suppliers.rs"]
+mod suppliers;
+#[path = "opening/unsealing.rs"]
+mod unsealing;
+#[path = "opening/world.rs"]
+mod world;
