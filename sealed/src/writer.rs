@@ -18,6 +18,9 @@ use crate::{
 
 pub use crate::body_stream::{ClearPart, StreamFault};
 
+/// What a signing token does: given the bytes to be signed, it gives the value of RSASSA-PKCS1-v1_5 with SHA-256.
+pub type Signer<'a, E> = dyn FnMut(&[u8]) -> Result<Vec<u8>, E> + 'a;
+
 /// What a bid is sealed with.
 pub struct Sealing<'a> {
     /// What the bid is for, and for whom.
@@ -58,16 +61,16 @@ pub enum SealFault<E> {
 }
 
 impl Sealing<'_> {
-    /// Seals the parts into `out`, which is empty, in one pass; `signer` is asked once, at the end, for the
-    /// signature (RSASSA-PKCS1-v1_5 with SHA-256) over the bytes it is given. `progress` is told clear bytes as
-    /// they are done. Draws salts. Until the last write `out` does not begin as a sealed bid does.
+    /// Seals the parts into `out`, which is empty, in one pass; `signer` is asked once, at the end. `progress` is
+    /// told clear bytes as they are done. Draws salts. Until the last write `out` does not begin as a sealed bid
+    /// does.
     ///
     /// # Errors
     /// See [`SealFault`]; what was written by then is worthless.
     pub fn seal<W: Write + Seek, E>(
         &self,
         parts: Vec<ClearPart<'_>>,
-        signer: &mut dyn FnMut(&[u8]) -> Result<Vec<u8>, E>,
+        signer: &mut Signer<'_, E>,
         out: &mut W,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Header, SealFault<E>> {

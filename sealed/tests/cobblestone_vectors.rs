@@ -1,6 +1,8 @@
 //! Every Cobblestone-256 vector of Project Wycheproof: what must open opens, what must not does not, and nothing
 //! unauthentic is released on the way.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::io::Read;
 
 use flate2::read::ZlibDecoder;
@@ -31,7 +33,7 @@ fn opener(test: &Test, message: &[u8]) -> Result<PartOpener, OpenFault> {
 }
 
 /// Reads a message from its beginning in steps of so many bytes; gives what was released before the end or fault.
-fn read(test: &Test, message: &Vec<u8>, step: usize) -> (Vec<u8>, Result<(), OpenFault>) {
+fn read(test: &Test, message: &[u8], step: usize) -> (Vec<u8>, Result<(), OpenFault>) {
     let mut released = Vec::new();
     let opener = match opener(test, message) {
         Ok(opener) => opener,
@@ -39,14 +41,14 @@ fn read(test: &Test, message: &Vec<u8>, step: usize) -> (Vec<u8>, Result<(), Ope
     };
     let mut buf = vec![0; step];
     loop {
-        match opener.read_at(message, released.len() as u64, &mut buf) {
+        match opener.read_at(&message, released.len() as u64, &mut buf) {
             Ok(0) => {
                 assert_eq!(released.len() as u64, opener.clear_len());
                 return (released, Ok(()));
             }
             Ok(count) => released.extend_from_slice(&buf[..count]),
             Err(fault) => {
-                let again = opener.read_at(message, released.len() as u64, &mut buf);
+                let again = opener.read_at(&message, released.len() as u64, &mut buf);
                 assert!(again.is_err(), "a message that failed once keeps failing");
                 return (released, Err(fault));
             }

@@ -1,5 +1,7 @@
 //! Sealing, arriving, opening and sealing again, at the doors that the client and the platform use.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod common;
 
 use std::{
@@ -9,21 +11,56 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use common::{SealedBid, Supplier, clear_parts, part_name};
-use kaibiao_protocol::bid::PartName;
+use common::Supplier;
+use kaibiao_protocol::{bid::PartName, ids::LotNo};
 use kaibiao_sealed::{
     arrival::{Arrival, ArrivalFault, Arrived},
     check::check_file,
     cobblestone::CHUNK_BYTES,
-    header::{HeaderFault, MAGIC},
+    header::{Header, HeaderFault, MAGIC},
     key::BidKey,
     practice::SoftKey,
     read_at::ReadAt,
     unseal::{OpenFault, OpenPart, PartOpener},
     wrap::WrapAlgorithm,
-    writer::{ResealFault, SealFault, Sealing, StreamFault, reseal},
+    writer::{ClearPart, ResealFault, SealFault, Sealing, StreamFault, reseal},
 };
 use proptest::prelude::*;
+
+/// Seals parts that are given by their bytes: the common part, then lot 1, lot 2 and so on.
+fn seal(parts: &[Vec<u8>]) -> SealedBid {
+    let lots: Vec<u16> = (1..parts.len() as u16).collect();
+    let supplier = Supplier::get();
+    let (binding, key) = supplier.bind(&lots, WrapAlgorithm::RsaOaepSha256);
+    let sealing =
+        Sealing { binding: &binding, key: &key, signing_certificate: &supplier.signing_certificate };
+    let mut out = Cursor::new(Vec::new());
+    let mut sign = |bytes: &[u8]| Ok::<_, Infallible>(supplier.signing.sign(bytes));
+    let header = sealing.seal(clear_parts(parts), &mut sign, &mut out, &mut |_| ()).unwrap();
+    SealedBid { file: out.into_inner(), header, key }
+}
+
+struct SealedBid {
+    file: Vec<u8>,
+    header: Header,
+    key: BidKey,
+}
+
+fn part_name(at: usize) -> PartName {
+    match at {
+        0 => PartName::Common,
+        lot => PartName::Lot(LotNo::new(lot as u16).unwrap()),
+    }
+}
+
+fn clear_parts(parts: &[Vec<u8>]) -> Vec<ClearPart<'_>> {
+    let clear = parts.iter().enumerate().map(|(at, bytes)| ClearPart {
+        part: part_name(at),
+        bytes: bytes.len() as u64,
+        source: Box::new(bytes.as_slice()) as Box<dyn Read>,
+    });
+    clear.collect()
+}
 
 fn filled(bytes: usize, seed: u8) -> Vec<u8> {
     (0..bytes).map(|at| (at as u8).wrapping_mul(31).wrapping_add((at >> 8) as u8) ^ seed).collect()
@@ -69,7 +106,7 @@ fn is_refused_by_the_platform(file: &[u8]) -> bool {
 #[test]
 fn a_sealed_bid_arrives_and_opens_to_its_parts() {
     let clear = parts(&[100, 3 * CHUNK_BYTES, 5_000_000]);
-    let bid = Supplier::get().seal(&clear);
+    let bid = seal(&clear);
     let arrived = arrive(&bid.file, 4_096).unwrap();
     assert_eq!(arrived.size_bytes, bid.file.len() as u64);
     assert_eq!(arrived.header.header_digest, bid.header.header_digest);
@@ -85,7 +122,7 @@ fn a_sealed_bid_arrives_and_opens_to_its_parts() {
 #[test]
 fn the_bid_key_comes_back_from_the_header() {
     let supplier = Supplier::get();
-    let bid = supplier.seal(&parts(&[1, 1]));
+    let bid = seal(&parts(&[1, 1]));
     let binding = &bid.header.binding;
     let key = supplier.encryption.unwrap(binding.wrap, &binding.wrapped_key.0).unwrap();
     assert_eq!(key.as_slice(), bid.key.expose());
@@ -94,7 +131,7 @@ fn the_bid_key_comes_back_from_the_header() {
 #[test]
 fn sealing_again_gives_the_same_bytes() {
     let clear = parts(&[100, 40_000]);
-    let bid = Supplier::get().seal(&clear);
+    let bid = seal(&clear);
     let mut again = Vec::new();
     reseal(&bid.header, &bid.key, clear_parts(&clear), &mut again, &mut |_| ()).unwrap();
     assert!(again == bid.file);
@@ -103,7 +140,7 @@ fn sealing_again_gives_the_same_bytes() {
 #[test]
 fn what_is_not_the_bid_does_not_seal_again() {
     let clear = parts(&[100, 40_000]);
-    let bid = Supplier::get().seal(&clear);
+    let bid = seal(&clear);
     let again = |key: &BidKey, clear: &[Vec<u8>]| {
         reseal(&bid.header, key, clear_parts(clear), &mut Vec::new(), &mut |_| ()).unwrap_err()
     };
@@ -119,7 +156,7 @@ fn what_is_not_the_bid_does_not_seal_again() {
 #[test]
 fn the_same_package_sealed_twice_gives_different_bytes() {
     let clear = parts(&[100, 100]);
-    let (one, two) = (Supplier::get().seal(&clear), Supplier::get().seal(&clear));
+    let (one, two) = (seal(&clear), seal(&clear));
     assert_ne!(one.key.expose(), two.key.expose());
     let ciphertexts = |bid: &SealedBid| bid.header.part_facts().into_iter().map(|facts| facts.ciphertext);
     assert!(ciphertexts(&one).zip(ciphertexts(&two)).all(|(one, two)| one != two));
@@ -205,7 +242,7 @@ fn progress_of_sealing_and_checking_adds_up() {
 
 #[test]
 fn the_arrival_tells_the_header_as_soon_as_it_is_in() {
-    let bid = Supplier::get().seal(&parts(&[100, 100]));
+    let bid = seal(&parts(&[100, 100]));
     let mut arrival = Arrival::new();
     let header_len = bid.header.len as usize;
     for at in 0..header_len {
@@ -221,7 +258,7 @@ fn the_arrival_tells_the_header_as_soon_as_it_is_in() {
 
 #[test]
 fn an_arrival_that_failed_keeps_failing() {
-    let bid = Supplier::get().seal(&parts(&[100, 100]));
+    let bid = seal(&parts(&[100, 100]));
     let mut damaged = bid.file.clone();
     let at = bid.header.len as usize;
     damaged[at] ^= 1;
@@ -245,7 +282,7 @@ fn wrong_from_the_first_byte_is_told_at_the_first_byte() {
 
 #[test]
 fn a_cut_upload_says_how_much_is_missing() {
-    let bid = Supplier::get().seal(&parts(&[100, 100]));
+    let bid = seal(&parts(&[100, 100]));
     let whole = bid.file.len();
     for cut in [0, 1, 30, 31, 4_000] {
         let fault = arrive(&bid.file[..cut], 7).unwrap_err();
@@ -259,7 +296,7 @@ fn a_cut_upload_says_how_much_is_missing() {
 
 #[test]
 fn a_check_names_the_first_fault_of_the_file_and_the_wrong_key_by_name() {
-    let mut bid = Supplier::get().seal(&parts(&[100, 100 * CHUNK_BYTES]));
+    let mut bid = seal(&parts(&[100, 100 * CHUNK_BYTES]));
     let body = bid.header.part(part_name(1)).unwrap().offset as usize;
     let sealed = CHUNK_BYTES + 16;
     bid.file[body + 90 * sealed] ^= 1;
@@ -277,7 +314,7 @@ fn a_check_names_the_first_fault_of_the_file_and_the_wrong_key_by_name() {
 
 #[test]
 fn a_part_the_bid_does_not_have_is_not_opened() {
-    let bid = Supplier::get().seal(&parts(&[100, 100]));
+    let bid = seal(&parts(&[100, 100]));
     let key = bid.key.part_key(&bid.header.binding_digest, part_name(2));
     let fault = PartOpener::new(&bid.header, part_name(2), &key).err().unwrap();
     assert!(matches!(fault, OpenFault::NoSuchPart(part) if part == part_name(2)));
@@ -285,7 +322,7 @@ fn a_part_the_bid_does_not_have_is_not_opened() {
 
 #[test]
 fn the_key_of_one_part_opens_no_other() {
-    let bid = Supplier::get().seal(&parts(&[100, 100, 100]));
+    let bid = seal(&parts(&[100, 100, 100]));
     let key = bid.key.part_key(&bid.header.binding_digest, part_name(1));
     for other in [part_name(0), part_name(2)] {
         assert!(matches!(PartOpener::new(&bid.header, other, &key), Err(OpenFault::WrongKey)));
@@ -294,7 +331,7 @@ fn the_key_of_one_part_opens_no_other() {
 
 #[test]
 fn nothing_is_read_from_a_part_whose_end_is_not_authentic() {
-    let mut bid = Supplier::get().seal(&parts(&[100, 2 * CHUNK_BYTES]));
+    let mut bid = seal(&parts(&[100, 2 * CHUNK_BYTES]));
     *bid.file.last_mut().unwrap() ^= 1;
     let part = open(&bid, part_name(1));
     let fault = part.opener().read_at(&bid.file, 0, &mut [0; 16]).unwrap_err();
@@ -303,14 +340,14 @@ fn nothing_is_read_from_a_part_whose_end_is_not_authentic() {
 
 #[test]
 fn reading_beyond_the_end_gives_what_is_there() {
-    let bid = Supplier::get().seal(&parts(&[100, 10]));
+    let bid = seal(&parts(&[100, 10]));
     let part = open(&bid, PartName::Common);
     let mut buf = [0; 64];
     assert_eq!(part.opener().read_at(&bid.file, 60, &mut buf).unwrap(), 40);
     assert_eq!(part.opener().read_at(&bid.file, 100, &mut buf).unwrap(), 0);
     assert_eq!(part.opener().read_at(&bid.file, u64::MAX, &mut buf).unwrap(), 0);
     assert!(part.read_exact_at(&mut buf, 60).is_err());
-    let empty = Supplier::get().seal(&parts(&[0, 10]));
+    let empty = seal(&parts(&[0, 10]));
     assert_eq!(open(&empty, PartName::Common).opener().read_at(&empty.file, 0, &mut buf).unwrap(), 0);
 }
 
@@ -322,7 +359,7 @@ fn a_world_that_fails_is_told_from_a_bid_that_fails() {
             Err(std::io::Error::other("the disk is gone"))
         }
     }
-    let bid = Supplier::get().seal(&parts(&[100, 10]));
+    let bid = seal(&parts(&[100, 10]));
     let part = open(&bid, PartName::Common);
     let fault = part.opener().check_chunks(&Broken, 0..1, &mut Vec::new()).unwrap_err();
     assert!(matches!(fault, OpenFault::Unreadable(_)));
@@ -333,7 +370,7 @@ fn a_world_that_fails_is_told_from_a_bid_that_fails() {
 
 #[test]
 fn every_byte_of_a_sealed_bid_counts() {
-    let bid = Supplier::get().seal(&parts(&[50, 60]));
+    let bid = seal(&parts(&[50, 60]));
     let mut file = bid.file;
     for at in 0..file.len() {
         let flip = 1 << (at % 8);
@@ -364,7 +401,7 @@ proptest! {
         piece in 1..100_000_usize,
     ) {
         let clear = parts(&sizes);
-        let bid = Supplier::get().seal(&clear);
+        let bid = seal(&clear);
         let arrived = arrive(&bid.file, piece).unwrap();
         prop_assert_eq!(arrived.size_bytes, bid.header.file_len());
         arrived.header.check_signature().unwrap();
@@ -384,7 +421,7 @@ proptest! {
         len in 0..600_000_usize,
     ) {
         let clear = parts(&[0, bytes]);
-        let bid = Supplier::get().seal(&clear);
+        let bid = seal(&clear);
         let part = open(&bid, part_name(1));
         let mut buf = vec![0; len];
         let count = part.opener().read_at(&bid.file, from, &mut buf).unwrap();
@@ -399,7 +436,7 @@ proptest! {
         at in any::<prop::sample::Index>(),
         bit in 0..8_u32,
     ) {
-        let mut bid = Supplier::get().seal(&parts(&[70, bytes]));
+        let mut bid = seal(&parts(&[70, bytes]));
         let at = at.index(bid.file.len());
         bid.file[at] ^= 1 << bit;
         prop_assert!(is_refused_by_the_platform(&bid.file));
@@ -411,7 +448,7 @@ proptest! {
 
     #[test]
     fn an_arrival_survives_any_bytes(start in 0..40_usize, noise in prop::collection::vec(any::<u8>(), 0..300)) {
-        let bid = Supplier::get().seal(&parts(&[1, 1]));
+        let bid = seal(&parts(&[1, 1]));
         let file = [&bid.file[..start], &noise].concat();
         let refused = arrive(&file, 11).is_err();
         prop_assert!(refused || file == bid.file);

@@ -1,6 +1,8 @@
 //! The vector kit: every file of `tests/vectors/` is what the kit makes, and has the outcome that
 //! `expect.json` names. To write them anew: `KAIBIAO_WRITE_VECTORS=1 cargo test -p kaibiao-sealed --test vectors`.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod kit;
 
 use std::{collections::BTreeSet, fs, num::NonZeroUsize};

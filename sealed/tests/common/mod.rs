@@ -1,20 +1,14 @@
 //! A supplier with practice certificates and soft keys, who seals.
 
-use std::{
-    convert::Infallible,
-    io::{Cursor, Read},
-    sync::LazyLock,
-};
+use std::sync::LazyLock;
 
-use kaibiao_protocol::{bid::PartName, blob::Blob, ids::LotNo, moment::Moment};
+use kaibiao_protocol::{blob::Blob, ids::LotNo, moment::Moment};
 use kaibiao_sealed::{
     binding::{Binding, BindingFormat, Suite},
     digest::sha256,
-    header::Header,
     key::BidKey,
     practice::{PracticeCa, SoftKey, Span, Usage},
     wrap::{WrapAlgorithm, wrap_to},
-    writer::{ClearPart, Sealing},
 };
 
 pub(crate) struct Supplier {
@@ -63,38 +57,4 @@ impl Supplier {
         };
         (binding, key)
     }
-
-    /// Seals parts that are given by their bytes: the common part, then lot 1, lot 2 and so on.
-    pub(crate) fn seal(&self, parts: &[Vec<u8>]) -> SealedBid {
-        let lots: Vec<u16> = (1..parts.len() as u16).collect();
-        let (binding, key) = self.bind(&lots, WrapAlgorithm::RsaOaepSha256);
-        let sealing =
-            Sealing { binding: &binding, key: &key, signing_certificate: &self.signing_certificate };
-        let mut out = Cursor::new(Vec::new());
-        let mut sign = |bytes: &[u8]| Ok::<_, Infallible>(self.signing.sign(bytes));
-        let header = sealing.seal(clear_parts(parts), &mut sign, &mut out, &mut |_| ()).unwrap();
-        SealedBid { file: out.into_inner(), header, key }
-    }
-}
-
-pub(crate) struct SealedBid {
-    pub(crate) file: Vec<u8>,
-    pub(crate) header: Header,
-    pub(crate) key: BidKey,
-}
-
-pub(crate) fn part_name(at: usize) -> PartName {
-    match at {
-        0 => PartName::Common,
-        lot => PartName::Lot(LotNo::new(lot as u16).unwrap()),
-    }
-}
-
-pub(crate) fn clear_parts(parts: &[Vec<u8>]) -> Vec<ClearPart<'_>> {
-    let clear = parts.iter().enumerate().map(|(at, bytes)| ClearPart {
-        part: part_name(at),
-        bytes: bytes.len() as u64,
-        source: Box::new(bytes.as_slice()) as Box<dyn Read>,
-    });
-    clear.collect()
 }

@@ -113,7 +113,7 @@ pub(crate) fn collide(first: &BareKey, first_zip: &[u8], second: &BareKey, secon
 /// anything before and behind.
 pub(crate) fn lenient_entry(zip: &[u8], name: &str) -> Option<Vec<u8>> {
     let number = |at: usize, len: usize| -> Option<usize> {
-        Some(zip.get(at..at + len)?.iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
+        Some(zip.get(at..at + len)?.iter().rev().fold(0, |sum, byte| (sum << 8) | usize::from(*byte)))
     };
     let end = zip.windows(4).rposition(|four| four == END_SIGNATURE)?;
     let (size, offset) = (number(end + 12, 4)?, number(end + 16, 4)?);
@@ -148,11 +148,11 @@ fn blocks(bytes: &[u8]) -> impl Iterator<Item = u128> + '_ {
 fn times(one: u128, other: u128) -> u128 {
     let (mut sum, mut shifted) = (0, other);
     for bit in (0..128).rev() {
-        if one >> bit & 1 == 1 {
+        if (one >> bit) & 1 == 1 {
             sum ^= shifted;
         }
         let carry = shifted & 1;
-        shifted = shifted >> 1 ^ carry * (0xe1 << 120);
+        shifted = (shifted >> 1) ^ (carry * (0xe1 << 120));
     }
     sum
 }
