@@ -347,8 +347,8 @@ impl TokenShop {
         let mut selector = None;
         if self.kind == TokenKind::SoftHsm {
             let store = self.store(&desk.folder, vendor);
-            let serial = store.initialise(&label, &so_pin, &pin)?;
-            let token = softhsm::Token { label: &label, pin: &pin };
+            let (slot, serial) = store.initialise(&label, &so_pin, &pin)?;
+            let token = softhsm::Token { slot: &slot, pin: &pin };
             for (id, Held { name, pkcs8, certificate }) in ["01", "02"].into_iter().zip(&held) {
                 let kind: &[&str] = &["--type", "privkey", "--sensitive", "--private"];
                 store.put(&token, &Object { bytes: pkcs8, id, label: name, kind })?;

@@ -70,8 +70,13 @@ impl Store<'_> {
         fs::write(&self.conf, text).map_err(|fault| ShopFault::file(&self.conf, fault))
     }
 
-    /// Initialises a token and returns its serial number.
-    pub(super) fn initialise(&self, label: &str, so_pin: &str, pin: &str) -> Result<String, ShopFault> {
+    /// Initialises a token; tells its slot, which SoftHSM derives from the serial number, and that.
+    pub(super) fn initialise(
+        &self,
+        label: &str,
+        so_pin: &str,
+        pin: &str,
+    ) -> Result<(String, String), ShopFault> {
         let told = self.run(
             Command::new("softhsm2-util").arg("--module").arg(self.module).args([
                 "--init-token",
@@ -94,7 +99,9 @@ impl Store<'_> {
         let serial = own
             .and_then(|block| block.lines().find_map(|line| line.trim().strip_prefix("Serial number:")))
             .map(|serial| serial.trim().to_owned());
-        serial.ok_or_else(|| ShopFault::Tool { program: "softhsm2-util".into(), said: told + &slots })
+        let serial =
+            serial.ok_or_else(|| ShopFault::Tool { program: "softhsm2-util".into(), said: told + &slots })?;
+        Ok((slot, serial))
     }
 
     /// Puts a certificate (DER) or a private key (PKCS#8) onto the token.
@@ -106,7 +113,7 @@ impl Store<'_> {
             Command::new("pkcs11-tool")
                 .arg("--module")
                 .arg(self.module)
-                .args(["--token-label", token.label, "--login", "--pin", "env:KAIBIAO_PRACTICE_PIN"])
+                .args(["--slot", token.slot, "--login", "--pin", "env:KAIBIAO_PRACTICE_PIN"])
                 .env("KAIBIAO_PRACTICE_PIN", token.pin)
                 .arg("--write-object")
                 .arg(&file)
@@ -137,7 +144,8 @@ impl Store<'_> {
 
 /// The token an object goes to.
 pub(super) struct Token<'a> {
-    pub(super) label: &'a str,
+    /// Its slot; labels need not differ.
+    pub(super) slot: &'a str,
     pub(super) pin: &'a str,
 }
 
