@@ -144,11 +144,7 @@ impl ChunkCipher {
     }
 
     /// Opens in place and gives the clear bytes. On a fault the buffer holds nothing worth reading.
-    pub fn open_chunk<'a>(
-        &self,
-        number: u64,
-        chunk: &'a mut [u8],
-    ) -> Result<&'a mut [u8], ChunkDamaged> {
+    pub fn open_chunk<'a>(&self, number: u64, chunk: &'a mut [u8]) -> Result<&'a mut [u8], ChunkDamaged> {
         self.key.open_in_place(self.nonce(number), Aad::empty(), chunk).map_err(|_| ChunkDamaged)
     }
 

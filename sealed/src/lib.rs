@@ -5,7 +5,8 @@
 //! order. Every byte of these files is specified in `docs/formats/`, this crate is one implementation.
 //!
 //! What is absent: a clock (a moment is always an argument), a socket, an asynchronous call, and any private
-//! RSA operation outside [`practice`]. Random numbers come from aws-lc-rs only, in functions that say so.
+//! RSA operation outside the feature `practice`. Random numbers come from aws-lc-rs only, in functions that
+//! say so.
 
 pub mod arrival;
 pub mod binding;

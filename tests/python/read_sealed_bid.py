@@ -6,7 +6,8 @@
     read_sealed_bid.py FILE --private-key PEM     ... with the key of the encryption certificate
 
 Prints JSON. A file that breaks the format is refused: `refused: CODE` on stderr, exit code 1; misuse exits with 2.
-The section numbers are those of sealed-bid.md and bid-package.md. Needs the package `cryptography`.
+The section numbers are those of sealed-bid.md and bid-package.md. Needs the package `cryptography`, and memory for
+the whole file, so it leaves the 64-bit form of ZIP to others: files of 4 GiB and more are misuse.
 """
 
 import argparse
@@ -20,8 +21,7 @@ import struct
 import sys
 import zlib
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -220,7 +220,7 @@ def inside(element, tag, count=None):
 def check_signature(cms, statement, signing_certificate):
     try:
         certificate = signer_of(cms, b"kaibiao seal-statement 1\n" + statement)
-    except (IndexError, ValueError, InvalidSignature):
+    except (IndexError, ValueError, InvalidSignature, UnsupportedAlgorithm):
         raise Refused("signature_invalid") from None
     demand(sha256(certificate).hex() == signing_certificate, "other_certificate")
 
@@ -241,10 +241,10 @@ def signer_of(cms, text):
     demand(version[2] == VERSION_1 and algorithm[2] == SHA256_ALGORITHM, code)
     demand(signature_algorithm[2] == RSA_ALGORITHM and value[0] == 0x04, code)
 
-    parsed = x509.load_der_x509_certificate(certificate[2])
-    serial = parsed.serial_number
-    serial = der(0x02, serial.to_bytes(serial.bit_length() // 8 + 1, "big"))
-    demand(issuer_and_serial[2] == der(0x30, parsed.issuer.public_bytes(), serial), code)
+    # Of a certificate of version 3: version, serial number, algorithm, issuer, validity, subject, public key, ...
+    to_be_signed, _, _ = inside(elements(certificate[2])[0], 0x30, 3)
+    _, serial, _, issuer, _, _, public_key, *_ = inside(to_be_signed, 0x30)
+    demand(issuer_and_serial[2] == der(0x30, issuer[2], serial[2]), code)
 
     attribute = lambda oid, content: der(0x30, oid, der(0x31, content))
     certificate_id = der(0x30, der(0x04, sha256(certificate[2])))
@@ -255,7 +255,7 @@ def signer_of(cms, text):
     ]
     demand(attributes[2] == der(0xA0, *sorted(expected)), code)
 
-    key = parsed.public_key()
+    key = serialization.load_der_public_key(public_key[2])
     demand(isinstance(key, rsa.RSAPublicKey) and 2048 <= key.key_size <= 8192, code)
     key.verify(value[1], der(0x31, *sorted(expected)), padding.PKCS1v15(), hashes.SHA256())
     return certificate[2]
@@ -303,17 +303,27 @@ def open_part(bid_key, binding_digest, part, body):
     return b"".join(clear)
 
 
-# ---- Packages (bid-package.md)
+# ---- Packages (bid-package.md 2, 4, 5)
 
 KINDS = ("qualification", "price", "commercial-technical", "declaration", "other")
 SHEET = ["price", "delivery_or_lead", "bid_security_method", "declaration_signed", "remark"]
 YUAN = r"(0|[1-9][0-9]{0,12})\.[0-9]{2}"
+NOT_PLAIN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+
+
+def check_text(value):
+    demand(is_text(value), "package.manifest")
+    demand(len(value) <= 200 and not NOT_PLAIN.search(value), "package.manifest_field")
 
 
 def zip_entries(data):
     """The entries of a stored ZIP: whatever is around their bytes is formed anew and compared."""
     demand(len(data) >= 22 and data[-22:-18] == b"PK\x05\x06", "package.not_a_zip")
     count, size, offset = struct.unpack("<HII", data[-12:-2])
+    demand(1 <= count <= 512, "package.entry_count")
     demand(offset + size == len(data) - 22, "package.gap")
     entries, at = [], offset
     for _ in range(count):
@@ -342,6 +352,7 @@ def zip_entries(data):
 def read_package(data, part, binding):
     contents = zip_entries(data)
     demand("manifest.json" in contents, "package.manifest_missing")
+    demand(len(contents["manifest.json"]) <= 262_144, "package.manifest_too_large")
     manifest = canonical_json(contents.pop("manifest.json"), "package.manifest")
     members = ["format", "part", "project", "supplier"] + ([] if part == "common" else ["sheet"]) + ["documents"]
     demand(isinstance(manifest, dict), "package.manifest")
@@ -355,7 +366,10 @@ def read_package(data, part, binding):
     demand(isinstance(manifest["documents"], list), "package.manifest")
     for number, entry in enumerate(manifest["documents"], 1):
         has_members(entry, ["name", "kind", "title", "sha256", "bytes"], "package.manifest")
-        demand(entry["kind"] in KINDS and is_text(entry["title"]), "package.manifest")
+        demand(entry["kind"] in KINDS, "package.manifest")
+        demand(is_hex(entry["sha256"], 32) and is_integer(entry["bytes"]), "package.manifest")
+        check_text(entry["title"])
+        demand(entry["title"], "package.manifest_field")
         demand(entry["name"] == f"documents/{number:02}-{entry['kind']}.pdf", "package.manifest_field")
         document = contents.pop(entry["name"], None)
         demand(document is not None and len(document) == entry["bytes"], "package.documents_differ")
@@ -374,8 +388,7 @@ def check_sheet(sheet):
     demand(re.fullmatch(YUAN, value, re.ASCII), code)
     demand(kind != "rate" or int(value.replace(".", "")) <= 1_000_000, code)
     for text in ("delivery_or_lead", "bid_security_method", "remark"):
-        demand(is_text(sheet[text]), code)
-        demand(len(sheet[text]) <= 200, "package.manifest_field")
+        check_text(sheet[text])
     demand(isinstance(sheet["declaration_signed"], bool), code)
 
 
@@ -428,6 +441,8 @@ def main():
             private_key = serialization.load_pem_private_key(file.read(), password=None)
     with open(asked.file, "rb") as file:
         data = file.read()
+    if len(data) >= 2**32 - 1:
+        arguments.error("the file is too large for this reader")
     try:
         found = read(data, asked.bid_key, private_key)
     except Refused as refused:
