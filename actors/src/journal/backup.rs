@@ -15,7 +15,7 @@ use super::{
     JournalFault, StartReport,
     head::{Head, HeadFile, Mark},
     schema::{self, DATABASE, DATABASE_WAL, HEAD},
-    sqlite::{EpochBegins, SqliteJournal},
+    sqlite::{EpochBegins, JournalSettings, SqliteJournal},
     verify,
 };
 
@@ -60,7 +60,7 @@ pub fn restore_journal(from: &Path, to: &Path) -> Result<StartReport, JournalFau
         }
     }
     schema::sync_folder(to)?;
-    let journal = SqliteJournal::open_as(to, EpochBegins::Restored)?;
+    let journal = SqliteJournal::open_as(to, JournalSettings::default(), EpochBegins::Restored)?;
     Ok(journal.report().clone())
 }
 

@@ -36,7 +36,7 @@ pub use fault::{AppendFault, JournalFault};
 pub use head::Head;
 pub use meters::{JournalMeters, WritingEnd};
 pub use pending::{Answer, Pending};
-pub use sqlite::{Cut, SqliteJournal, StartReport};
+pub use sqlite::{Cut, JournalSettings, SqliteJournal, StartReport};
 pub use stream::{NotAStream, Stream};
 
 /// Appends that may wait for the writer; one more is answered [`AppendFault::Busy`].

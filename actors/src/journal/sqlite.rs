@@ -33,9 +33,22 @@ use super::{
 };
 use crate::clock::wall_clock;
 
-/// Up to this many records the whole chain is verified at every start (a second or two); a longer journal is
-/// verified from its last mark on. Reading verifies in any case.
-const FULL_VERIFY_RECORDS_MAX: u64 = 1_000_000;
+/// What may be set of a journal; the defaults are meant for everybody but tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JournalSettings {
+    /// Up to this many records the whole chain is verified at every start (a second or two); a longer journal is
+    /// verified from its last mark on. Reading verifies in any case.
+    pub verify_whole_records_max: u64,
+    /// Pages (4 KiB) of SQLite's log after which it is moved into the database. A longer log makes for rarer
+    /// and longer pauses.
+    pub checkpoint_frames: u32,
+}
+
+impl Default for JournalSettings {
+    fn default() -> Self {
+        Self { verify_whole_records_max: 1_000_000, checkpoint_frames: 4_096 }
+    }
+}
 
 /// The journal on SQLite.
 pub struct SqliteJournal {
@@ -96,16 +109,28 @@ impl SqliteJournal {
     /// # Errors
     /// The disk fails, or the journal is not whole up to its head: the fault names the damage and what to do.
     pub fn open(folder: &Path) -> Result<Self, JournalFault> {
-        Self::open_as(folder, EpochBegins::Started)
+        Self::open_with(folder, JournalSettings::default())
     }
 
-    pub(super) fn open_as(folder: &Path, why: EpochBegins) -> Result<Self, JournalFault> {
+    /// The same with settings of one's own.
+    ///
+    /// # Errors
+    /// As [`SqliteJournal::open`].
+    pub fn open_with(folder: &Path, settings: JournalSettings) -> Result<Self, JournalFault> {
+        Self::open_as(folder, settings, EpochBegins::Started)
+    }
+
+    pub(super) fn open_as(
+        folder: &Path,
+        settings: JournalSettings,
+        why: EpochBegins,
+    ) -> Result<Self, JournalFault> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(folder)
             .map_err(JournalFault::disk("make", folder))?;
-        let (connection, checked) = check(folder)?;
+        let (connection, checked) = check(folder, settings.verify_whole_records_max)?;
         let Checked { holds, verified_from, torn_frames } = checked;
         let cut = holds.broken.map(|broken| cut(&connection, broken.position, broken.what)).transpose()?;
         index::catch_up(&connection)?;
@@ -137,6 +162,7 @@ impl SqliteJournal {
             syncer,
             verified_file,
             epoch: epoch_id,
+            checkpoint_frames: settings.checkpoint_frames,
             tails: Tails::default(),
             placed: Vec::new(),
             commits_since_look: 0,
@@ -299,7 +325,7 @@ struct Checked {
 }
 
 /// Opens the database and holds it against its head, changing nothing but to make an absent one.
-fn check(folder: &Path) -> Result<(Connection, Checked), JournalFault> {
+fn check(folder: &Path, verify_whole_records_max: u64) -> Result<(Connection, Checked), JournalFault> {
     let head_path = folder.join(HEAD);
     let found = HeadFile::look(&head_path)?;
     if !folder.join(DATABASE).exists() {
@@ -337,7 +363,7 @@ fn check(folder: &Path) -> Result<(Connection, Checked), JournalFault> {
     };
     // Both were synced: the later one tells how far the journal had come.
     let head = if verified.head.position > head.head.position { verified } else { head };
-    let from = if verified.head.position > FULL_VERIFY_RECORDS_MAX { verified } else { Mark::START };
+    let from = if verified.head.position > verify_whole_records_max { verified } else { Mark::START };
     let (holds, from) = match verify::verify(&connection, from, head) {
         Ok(holds) => (holds, from),
         // The mark itself may be what is wrong, and going through all of it names the place of the damage.

@@ -24,8 +24,6 @@ use super::{
 const GROUP_RECORDS_MAX: usize = 1_024;
 /// Bytes after which a group is committed.
 const GROUP_BYTES_MAX: usize = 8 << 20;
-/// Frames of the log after which it is moved into the database (4 KiB each).
-const CHECKPOINT_FRAMES: i64 = 4_096;
 /// Commits between two looks at the log's length.
 const COMMITS_BETWEEN_LOOKS: u32 = 16;
 /// Streams whose last record is remembered; with more, all are forgotten and looked up anew.
@@ -50,6 +48,7 @@ pub(super) struct Writer {
     pub(super) verified_file: HeadFile,
     /// The epoch this process began; another one in the database means another server.
     pub(super) epoch: [u8; 16],
+    pub(super) checkpoint_frames: u32,
     pub(super) tails: Tails,
     /// Where the records of the transaction in hand lie.
     pub(super) placed: Vec<Placed>,
@@ -216,7 +215,7 @@ impl Writer {
         }
         self.commits_since_look = 0;
         let checkpointed = log_frames(&self.connection, "PRAGMA wal_checkpoint(NOOP)").and_then(|frames| {
-            if frames < CHECKPOINT_FRAMES {
+            if frames < i64::from(self.checkpoint_frames) {
                 return Ok(frames);
             }
             index::flush(&self.connection, &self.shared.recent)?;

@@ -12,14 +12,15 @@ use std::{
     thread,
 };
 
-use kaibiao_actors::journal::{AppendFault, Journal, SqliteJournal, Stream};
+use kaibiao_actors::journal::{AppendFault, Journal, JournalSettings, SqliteJournal, Stream};
 
 use crate::tools::{append, payload, read_all, stream};
 
 const CHILD_FOLDER: &str = "KAIBIAO_TEST_CHILD_FOLDER";
 const CHILD_APPENDS: &str = "KAIBIAO_TEST_CHILD_APPENDS";
+pub(crate) const CHILD_CHECKPOINT_FRAMES: &str = "KAIBIAO_TEST_CHILD_CHECKPOINT_FRAMES";
 const CHILD_FILL_BYTES: &str = "KAIBIAO_TEST_CHILD_FILL_BYTES";
-const STREAMS: [&str; 3] = ["KX-1", "KX-2", "KX-3"];
+pub(crate) const STREAMS: [&str; 3] = ["KX-1", "KX-2", "KX-3"];
 
 /// The child's whole life. Without a folder in its environment it is no child, and does nothing.
 #[test]
@@ -27,9 +28,15 @@ fn child() {
     let Some(folder) = env::var_os(CHILD_FOLDER) else { return };
     let number = |name: &str| env::var(name).map_or(0, |text| text.parse::<u64>().unwrap());
     let (appends, fill_bytes) = (number(CHILD_APPENDS), number(CHILD_FILL_BYTES));
+    let mut settings = JournalSettings::default();
+    if let Ok(frames) = u32::try_from(number(CHILD_CHECKPOINT_FRAMES))
+        && frames > 0
+    {
+        settings.checkpoint_frames = frames;
+    }
     // The test harness may have left half a line.
     say("");
-    let journal = match SqliteJournal::open(Path::new(&folder)) {
+    let journal = match SqliteJournal::open_with(Path::new(&folder), settings) {
         Ok(journal) => journal,
         Err(fault) => return say(&format!("refused {fault}")),
     };
@@ -60,19 +67,34 @@ fn child() {
 }
 
 /// One line in one write, so that lines of several threads stay whole.
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     std::io::stdout().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
-/// The child's command line, with whatever stands before it.
-fn child_of(before: &[String], folder: &Path, appends: u64) -> Command {
+/// This test binary again, with one test to run, and whatever stands before it on the command line.
+pub(crate) fn test_again(test: &str, before: &[String]) -> Command {
     let own = env::current_exe().unwrap();
     let mut words: Vec<&std::ffi::OsStr> = before.iter().map(AsRef::as_ref).collect();
     words.push(own.as_os_str());
     let mut command = Command::new(words[0]);
-    command.args(&words[1..]).args(["--exact", "crash::child", "--nocapture", "--test-threads", "1"]);
-    command.env(CHILD_FOLDER, folder).env(CHILD_APPENDS, appends.to_string());
+    command.args(&words[1..]).args(["--exact", test, "--nocapture", "--test-threads", "1"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+}
+
+/// All that a command prints until it ends, however it ends.
+pub(crate) fn output(mut command: Command) -> String {
+    let mut child = command.spawn().expect("strace is installed (scripts/setup --for-tests)");
+    let mut text = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    child.wait().unwrap();
+    text
+}
+
+/// The child's command line, with whatever stands before it.
+pub(crate) fn child_of(before: &[String], folder: &Path, appends: u64) -> Command {
+    let mut command = test_again("crash::child", before);
+    command.env(CHILD_FOLDER, folder).env(CHILD_APPENDS, appends.to_string());
     command
 }
 
@@ -83,18 +105,18 @@ fn strace(what: &[&str]) -> Vec<String> {
 
 /// What a child said.
 #[derive(Default, Debug)]
-struct Said {
+pub(crate) struct Said {
     started: bool,
     refused: Option<String>,
-    ended: bool,
+    pub(crate) ended: bool,
     /// The last record acknowledged, by stream.
-    acks: BTreeMap<String, u64>,
+    pub(crate) acks: BTreeMap<String, u64>,
     /// All outcomes of appends, in the order they were said.
     outcomes: Vec<String>,
 }
 
 impl Said {
-    fn hear(&mut self, line: &str) {
+    pub(crate) fn hear(&mut self, line: &str) {
         let mut words = line.split(' ');
         match (words.next().unwrap(), words.next(), words.next()) {
             ("started", ..) => self.started = true,
@@ -109,7 +131,7 @@ impl Said {
         }
     }
 
-    fn acked(&self) -> usize {
+    pub(crate) fn acked(&self) -> usize {
         self.outcomes.iter().filter(|outcome| *outcome == "ack").count()
     }
 
@@ -118,18 +140,14 @@ impl Said {
     }
 }
 
-fn run(mut command: Command) -> Said {
-    let mut child = command.spawn().expect("strace is installed (scripts/setup --for-tests)");
-    let mut text = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
-    child.wait().unwrap();
+pub(crate) fn run(command: Command) -> Said {
     let mut said = Said::default();
-    text.lines().for_each(|line| said.hear(line));
+    output(command).lines().for_each(|line| said.hear(line));
     said
 }
 
 /// Everything acknowledged so far is in the journal, as it was written. Gives how many records there are.
-fn holds(folder: &Path, acks: &BTreeMap<String, u64>) -> usize {
+pub(crate) fn holds(folder: &Path, acks: &BTreeMap<String, u64>) -> usize {
     let journal = SqliteJournal::open(folder).unwrap_or_else(|fault| panic!("{fault}"));
     let mut records = 0;
     for name in STREAMS {

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kaibiao_actors::journal::{AppendFault, Journal, JournalFault, SqliteJournal, WritingEnd};
+use kaibiao_actors::journal::{AppendFault, Journal, JournalFault, JournalSettings, SqliteJournal, WritingEnd};
 use kaibiao_sealed::digest::sha256;
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -118,7 +118,7 @@ fn one_flipped_bit_in_any_record_stops_the_start() {
 /// Changes the database as someone with SQLite at hand would.
 fn tamper(folder: &Path, sql: &str) {
     let database = Connection::open(folder.join("journal.db")).unwrap();
-    database.execute_batch("DROP TRIGGER records_are_never_changed; DROP TRIGGER records_are_never_deleted;").unwrap();
+    database.execute_batch("DROP TRIGGER IF EXISTS records_are_never_changed; DROP TRIGGER IF EXISTS records_are_never_deleted;").unwrap();
     database.execute_batch(sql).unwrap();
 }
 
@@ -310,6 +310,53 @@ fn a_record_broken_beyond_the_head_is_cut_with_all_behind_it_and_reported() {
     write(&journal, &stream("KX-2"), 0, 1);
     drop(journal);
     assert_eq!(SqliteJournal::open(folder.path()).unwrap().report().cut, None, "reported once");
+}
+
+#[test]
+fn a_long_journal_is_verified_from_its_mark_on() {
+    let settings = JournalSettings { verify_whole_records_max: 10, ..JournalSettings::default() };
+    let folder = closed(12);
+    tamper(folder.path(), "UPDATE records SET at = 0 WHERE position = 3");
+    let journal = SqliteJournal::open_with(folder.path(), settings).unwrap();
+    assert_eq!(journal.report().verified_from, 13);
+    // What was not verified at the start is when it is read.
+    assert!(matches!(journal.read(&stream("KX-1"), 0, 10), Err(JournalFault::Broken { position: 3, .. })));
+    write(&journal, &stream("KX-1"), 12, 3);
+    write(&journal, &stream("KX-2"), 0, 1);
+    let crashed = tempfile::tempdir().unwrap();
+    copy_folder(folder.path(), crashed.path());
+    let again = SqliteJournal::open_with(crashed.path(), settings).unwrap();
+    assert_eq!((again.report().verified_from, again.report().records), (13, 16));
+    drop(again);
+    tamper(crashed.path(), "UPDATE records SET at = 0 WHERE position = 14");
+    assert!(SqliteJournal::open_with(crashed.path(), settings).is_ok(), "its mark is beyond by now");
+    assert!(matches!(refusal(crashed.path()), JournalFault::Broken { position: 3, .. }), "all of it is looked at");
+}
+
+#[test]
+fn damage_behind_the_mark_stops_the_start_of_a_long_journal() {
+    let settings = JournalSettings { verify_whole_records_max: 10, ..JournalSettings::default() };
+    let folder = closed(12);
+    let journal = SqliteJournal::open_with(folder.path(), settings).unwrap();
+    write(&journal, &stream("KX-1"), 12, 3);
+    let mark = fs::read(folder.path().join("verified")).unwrap();
+    drop(journal);
+    fs::write(folder.path().join("verified"), mark).unwrap();
+    tamper(folder.path(), "UPDATE records SET at = 0 WHERE position = 14");
+    let fault = SqliteJournal::open_with(folder.path(), settings).map(|_| ()).unwrap_err();
+    assert!(matches!(fault, JournalFault::Broken { position: 14, .. }), "{fault}");
+}
+
+#[test]
+fn a_wrong_mark_makes_for_a_longer_start_and_no_more() {
+    let settings = JournalSettings { verify_whole_records_max: 10, ..JournalSettings::default() };
+    let (folder, other) = (closed(12), tempfile::tempdir().unwrap());
+    let journal = SqliteJournal::open(other.path()).unwrap();
+    write(&journal, &stream("KX-9"), 0, 12);
+    drop(journal);
+    fs::copy(other.path().join("verified"), folder.path().join("verified")).unwrap();
+    let journal = SqliteJournal::open_with(folder.path(), settings).unwrap();
+    assert_eq!(journal.report().verified_from, 1);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod contract;
 mod crash;
 mod damage;
+mod file_crash;
 mod files;
 mod keeping;
 mod keys;
