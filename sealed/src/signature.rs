@@ -142,6 +142,9 @@ pub fn assemble_cms(
         .map_err(|_| SignatureFault::NotACertificate)
 }
 
+/// What a signing token does: given the bytes to be signed, it gives the value of RSASSA-PKCS1-v1_5 with SHA-256.
+pub type Signer<'a, E> = dyn FnMut(&[u8]) -> Result<Vec<u8>, E> + 'a;
+
 /// Signs `text` for `purpose`: `signer` is given the bytes to be signed and gives the signature's value.
 ///
 /// # Errors
@@ -150,7 +153,7 @@ pub fn sign_cms<E>(
     purpose: Purpose,
     text: &[u8],
     certificate: &[u8],
-    signer: &mut dyn FnMut(&[u8]) -> Result<Vec<u8>, E>,
+    signer: &mut Signer<'_, E>,
 ) -> Result<Vec<u8>, SigningFault<E>> {
     let wanted = to_be_signed(purpose, text, certificate)?;
     let signature = signer(wanted.bytes()).map_err(SigningFault::Signer)?;

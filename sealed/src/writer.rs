@@ -16,10 +16,10 @@ use crate::{
     statement::{StatedPart, Statement, StatementFormat},
 };
 
-pub use crate::body_stream::{ClearPart, StreamFault};
-
-/// What a signing token does: given the bytes to be signed, it gives the value of RSASSA-PKCS1-v1_5 with SHA-256.
-pub type Signer<'a, E> = dyn FnMut(&[u8]) -> Result<Vec<u8>, E> + 'a;
+pub use crate::{
+    body_stream::{ClearPart, StreamFault},
+    signature::Signer,
+};
 
 /// What a bid is sealed with.
 pub struct Sealing<'a> {

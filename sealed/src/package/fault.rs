@@ -78,6 +78,13 @@ pub enum PackageFault {
         /// Which, from 1.
         entry: usize,
     },
+    /// An entry has, or begins at, 4294967295 bytes: the value that stands for "see the 64-bit form", over
+    /// which other readers stumble.
+    #[error("entry {entry} has or begins at 4294967295 bytes, which other readers misread")]
+    AmbiguousLength {
+        /// Which, from 1.
+        entry: usize,
+    },
     /// What stands before an entry is not what the directory says of it.
     #[error("the header of entry {entry} contradicts the directory")]
     HeadersDisagree {
@@ -175,6 +182,7 @@ impl PackageFault {
             PackageFault::NotSorted { .. } => "not_sorted",
             PackageFault::EntryName { .. } => "entry_name",
             PackageFault::DirectoryField { .. } => "directory_field",
+            PackageFault::AmbiguousLength { .. } => "ambiguous_length",
             PackageFault::HeadersDisagree { .. } => "headers_disagree",
             PackageFault::Checksum { .. } => "checksum",
             PackageFault::ManifestMissing => "manifest_missing",

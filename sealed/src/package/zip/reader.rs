@@ -1,17 +1,20 @@
-//! ZIP with one byte form: stored entries, sorted names, nothing optional.
-//!
-//! Everything around the entries' bytes is a function of their names, lengths and checksums. The writer
-//! forms it, and the reader forms it again from what it read and compares.
+//! Reading a ZIP: nothing but its one form.
 
 use std::{
     collections::BTreeSet,
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, Read},
 };
 
 use crc32fast::Hasher;
 
-use super::{PackageFault, window::Window};
-use crate::read_at::ReadAt;
+use super::{
+    CENTRAL_BYTES, CENTRAL_SIGNATURE, END_BYTES, END_SIGNATURE, END64_BYTES, END64_SIGNATURE, EXTRA64, Entry,
+    LOCATOR_BYTES, SATURATED, directory,
+};
+use crate::{
+    package::{PackageFault, Window},
+    read_at::ReadAt,
+};
 
 /// The most entries a package or part has: 200 lots, the common part and the sealing's record fit.
 const ENTRIES_MAX: usize = 512;
@@ -19,254 +22,14 @@ const ENTRIES_MAX: usize = 512;
 const DIRECTORY_BYTES_MAX: u64 = 256 * 1024;
 /// The longest name that the format has is far below this.
 const NAME_BYTES_MAX: usize = 64;
-
-const LOCAL_SIGNATURE: u32 = 0x0403_4b50;
-const CENTRAL_SIGNATURE: u32 = 0x0201_4b50;
-const END_SIGNATURE: u32 = 0x0605_4b50;
-const END64_SIGNATURE: u32 = 0x0606_4b50;
-const LOCATOR_SIGNATURE: u32 = 0x0706_4b50;
-
-const LOCAL_BYTES: usize = 30;
-const LOCAL64_BYTES: u64 = 20;
-/// Where the checksum stands in a local header.
-const LOCAL_CRC_AT: u64 = 14;
-const CENTRAL_BYTES: usize = 46;
-const END_BYTES: usize = 22;
-const END64_BYTES: usize = 56;
-const LOCATOR_BYTES: usize = 20;
 /// How far back a comment may push the end of a directory.
 const COMMENT_BYTES_MAX: u64 = 0xffff;
-
-const VERSION: u16 = 10;
-const VERSION64: u16 = 45;
-const EXTRA64: u16 = 1;
-/// 1980-01-01, the first day ZIP knows.
-const DATE: u16 = 0x21;
-/// What a 32-bit field holds when the 64-bit form has the value.
-const SATURATED: u32 = u32::MAX;
-
-/// One entry.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Entry {
-    /// Its name.
-    pub(super) name: String,
-    /// Its bytes.
-    pub(super) size: u64,
-    /// CRC-32 of its bytes.
-    pub(super) crc: u32,
-    /// Where its local header begins.
-    offset: u64,
-}
-
-impl Entry {
-    fn size_is_large(&self) -> bool {
-        self.size >= u64::from(SATURATED)
-    }
-
-    fn offset_is_large(&self) -> bool {
-        self.offset >= u64::from(SATURATED)
-    }
-
-    fn version(&self) -> u16 {
-        if self.size_is_large() || self.offset_is_large() { VERSION64 } else { VERSION }
-    }
-
-    /// Where its bytes begin.
-    pub(super) fn data_offset(&self) -> u64 {
-        self.offset + local_len(&self.name, self.size)
-    }
-
-    /// Its bytes' end, which is the next header's beginning.
-    fn end(&self) -> u64 {
-        self.data_offset().saturating_add(self.size)
-    }
-
-    fn local_header(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(LOCAL_BYTES + self.name.len() + 20);
-        out.extend(LOCAL_SIGNATURE.to_le_bytes());
-        self.common_fields(&mut out, if self.size_is_large() { LOCAL64_BYTES as u16 } else { 0 });
-        out.extend(self.name.as_bytes());
-        if self.size_is_large() {
-            out.extend(EXTRA64.to_le_bytes());
-            out.extend(16_u16.to_le_bytes());
-            out.extend(self.size.to_le_bytes());
-            out.extend(self.size.to_le_bytes());
-        }
-        out
-    }
-
-    fn central_header(&self) -> Vec<u8> {
-        let mut extra = Vec::new();
-        if self.size_is_large() {
-            extra.extend(self.size.to_le_bytes());
-            extra.extend(self.size.to_le_bytes());
-        }
-        if self.offset_is_large() {
-            extra.extend(self.offset.to_le_bytes());
-        }
-        let extra_len = if extra.is_empty() { 0 } else { 4 + extra.len() as u16 };
-        let mut out = Vec::with_capacity(CENTRAL_BYTES + self.name.len() + usize::from(extra_len));
-        out.extend(CENTRAL_SIGNATURE.to_le_bytes());
-        out.extend(self.version().to_le_bytes());
-        self.common_fields(&mut out, extra_len);
-        // No comment, first disk, no internal and no external attributes.
-        out.extend([0; 2 + 2 + 2 + 4]);
-        out.extend(saturate(self.offset).to_le_bytes());
-        out.extend(self.name.as_bytes());
-        if extra_len > 0 {
-            out.extend(EXTRA64.to_le_bytes());
-            out.extend((extra.len() as u16).to_le_bytes());
-            out.extend(extra);
-        }
-        out
-    }
-
-    /// The fields that both headers have, from the version needed to the extra field's length.
-    fn common_fields(&self, out: &mut Vec<u8>, extra_len: u16) {
-        out.extend(self.version().to_le_bytes());
-        // No flags, stored, midnight.
-        out.extend([0; 2 + 2 + 2]);
-        out.extend(DATE.to_le_bytes());
-        out.extend(self.crc.to_le_bytes());
-        out.extend(saturate(self.size).to_le_bytes());
-        out.extend(saturate(self.size).to_le_bytes());
-        out.extend((self.name.len() as u16).to_le_bytes());
-        out.extend(extra_len.to_le_bytes());
-    }
-}
-
-fn saturate(value: u64) -> u32 {
-    u32::try_from(value).unwrap_or(SATURATED)
-}
-
-fn local_len(name: &str, size: u64) -> u64 {
-    let extra = if size >= u64::from(SATURATED) { LOCAL64_BYTES } else { 0 };
-    LOCAL_BYTES as u64 + name.len() as u64 + extra
-}
-
-/// The directory of `entries` and what ends it, for a directory that begins at `offset`.
-fn directory(entries: &[Entry], offset: u64) -> Vec<u8> {
-    let mut out: Vec<u8> = entries.iter().flat_map(Entry::central_header).collect();
-    let (count, size) = (entries.len() as u16, out.len() as u64);
-    if offset >= u64::from(SATURATED) {
-        let end64_offset = offset + size;
-        out.extend(END64_SIGNATURE.to_le_bytes());
-        out.extend((END64_BYTES as u64 - 12).to_le_bytes());
-        out.extend(VERSION64.to_le_bytes());
-        out.extend(VERSION64.to_le_bytes());
-        out.extend([0; 4 + 4]);
-        out.extend(u64::from(count).to_le_bytes());
-        out.extend(u64::from(count).to_le_bytes());
-        out.extend(size.to_le_bytes());
-        out.extend(offset.to_le_bytes());
-        out.extend(LOCATOR_SIGNATURE.to_le_bytes());
-        out.extend([0; 4]);
-        out.extend(end64_offset.to_le_bytes());
-        out.extend(1_u32.to_le_bytes());
-    }
-    out.extend(END_SIGNATURE.to_le_bytes());
-    out.extend([0; 2 + 2]);
-    out.extend(count.to_le_bytes());
-    out.extend(count.to_le_bytes());
-    out.extend((size as u32).to_le_bytes());
-    out.extend(saturate(offset).to_le_bytes());
-    out.extend([0; 2]);
-    out
-}
-
-/// How many bytes a ZIP of entries with these names and sizes has.
-pub(super) fn planned_len(entries: &[(String, u64)]) -> u64 {
-    let mut planned = Vec::with_capacity(entries.len());
-    let mut offset = 0;
-    for (name, size) in entries {
-        let entry = Entry { name: name.clone(), size: *size, crc: 0, offset };
-        offset = entry.end();
-        planned.push(entry);
-    }
-    offset + directory(&planned, offset).len() as u64
-}
-
-// ---- Writing.
-
-/// Where packages are written: the checksum of an entry is known only behind its bytes.
-pub(super) trait Out: Write + Seek {}
-
-impl<T: Write + Seek> Out for T {}
-
-/// Writes one ZIP at the place where `out` stands.
-pub(super) struct ZipWriter<'a> {
-    out: &'a mut dyn Out,
-    base: u64,
-    entries: Vec<Entry>,
-    whole: Hasher,
-}
-
-impl<'a> ZipWriter<'a> {
-    pub(super) fn new(out: &'a mut dyn Out) -> io::Result<Self> {
-        let base = out.stream_position()?;
-        Ok(Self { out, base, entries: Vec::new(), whole: Hasher::new() })
-    }
-
-    /// Adds an entry of `size` bytes, which `fill` writes and whose checksum it gives. Names must come in
-    /// the order of their bytes.
-    pub(super) fn entry<T>(
-        &mut self,
-        name: &str,
-        size: u64,
-        fill: impl FnOnce(&mut dyn Out) -> Result<(Hasher, T), PackageFault>,
-    ) -> Result<T, PackageFault> {
-        debug_assert!(
-            self.entries.last().is_none_or(|last| last.name.as_str() < name),
-            "{name} out of order"
-        );
-        let offset = self.entries.last().map_or(0, Entry::end);
-        let mut entry = Entry { name: name.to_owned(), size, crc: 0, offset };
-        self.out.write_all(&entry.local_header())?;
-        let (hasher, value) = fill(&mut *self.out)?;
-        let end = self.out.stream_position()?;
-        if end != self.base + entry.end() {
-            return Err(io::Error::other("an entry changed its length while it was written").into());
-        }
-        // The checksum of all is put together from those of the pieces, so no byte is read twice.
-        entry.crc = hasher.clone().finalize();
-        self.whole.update(&entry.local_header());
-        self.whole.combine(&hasher);
-        self.out.seek(SeekFrom::Start(self.base + offset + LOCAL_CRC_AT))?;
-        self.out.write_all(&entry.crc.to_le_bytes())?;
-        self.out.seek(SeekFrom::Start(end))?;
-        self.entries.push(entry);
-        Ok(value)
-    }
-
-    /// Writes the directory; gives the checksum of the whole ZIP.
-    pub(super) fn finish(mut self) -> Result<Hasher, PackageFault> {
-        let offset = self.entries.last().map_or(0, Entry::end);
-        let directory = directory(&self.entries, offset);
-        self.out.write_all(&directory)?;
-        self.whole.update(&directory);
-        Ok(self.whole)
-    }
-}
-
-/// Writes `bytes` as an entry's content.
-pub(super) fn fill_with(
-    bytes: &[u8],
-) -> impl FnOnce(&mut dyn Out) -> Result<(Hasher, ()), PackageFault> + '_ {
-    |out| {
-        out.write_all(bytes)?;
-        let mut hasher = Hasher::new();
-        hasher.update(bytes);
-        Ok((hasher, ()))
-    }
-}
-
-// ---- Reading.
 
 /// Reads the entries of a ZIP of `len` bytes. `is_name` tells which names the format has.
 ///
 /// Everything but the entries' own bytes is proved to be in its one form. Checksums are another question,
 /// see [`check_crc`].
-pub(super) fn read_zip(
+pub(in crate::package) fn read_zip(
     source: &dyn ReadAt,
     len: u64,
     is_name: fn(&str) -> bool,
@@ -281,14 +44,17 @@ pub(super) fn read_zip(
     let mut rest = bytes.as_slice();
     for at in 1..=end.count {
         let (entry, header_len) = read_central(rest, at)?;
+        if !is_name(&entry.name) {
+            return Err(PackageFault::EntryName { entry: at });
+        }
         if !names.insert(entry.name.clone()) {
             return Err(PackageFault::DuplicateEntry { entry: at });
         }
         if entries.last().is_some_and(|last| last.name > entry.name) {
             return Err(PackageFault::NotSorted { entry: at });
         }
-        if !is_name(&entry.name) {
-            return Err(PackageFault::EntryName { entry: at });
+        if entry.is_ambiguous() {
+            return Err(PackageFault::AmbiguousLength { entry: at });
         }
         if entry.central_header() != rest[..header_len] {
             return Err(PackageFault::DirectoryField { entry: at });
@@ -324,7 +90,7 @@ pub(super) fn read_zip(
 }
 
 /// Reads a whole entry of at most `max` bytes and checks its checksum. `at` is its number from 1.
-pub(super) fn read_entry(
+pub(in crate::package) fn read_entry(
     source: &dyn ReadAt,
     entry: &Entry,
     at: usize,
@@ -342,7 +108,7 @@ pub(super) fn read_entry(
 }
 
 /// Reads a whole entry piece by piece, hands each to `take`, and checks the checksum at the end.
-pub(super) fn stream_entry(
+pub(in crate::package) fn stream_entry(
     source: &dyn ReadAt,
     entry: &Entry,
     at: usize,
@@ -357,7 +123,7 @@ pub(super) fn stream_entry(
 }
 
 /// Reads to the end, piece by piece; gives the checksum.
-pub(super) fn copy_hashing(
+pub(in crate::package) fn copy_hashing(
     reader: &mut dyn Read,
     take: &mut dyn FnMut(&[u8]) -> Result<(), PackageFault>,
 ) -> Result<Hasher, PackageFault> {
@@ -438,12 +204,16 @@ fn why_no_end(source: &dyn ReadAt, len: u64) -> Result<PackageFault, PackageFaul
     let mut tail = vec![0; (len - from) as usize];
     source.read_exact_at(&mut tail, from)?;
     let found = tail.windows(END_BYTES).rposition(|window| u32_at(window, 0) == END_SIGNATURE);
-    Ok(match found {
-        None => PackageFault::NotAZip,
-        Some(at) if at + END_BYTES + usize::from(u16_at(&tail, at + 20)) == tail.len() => {
-            PackageFault::Comment
-        }
-        Some(_) => PackageFault::TrailingBytes,
+    let Some(at) = found else { return Ok(PackageFault::NotAZip) };
+    let end = &tail[at..];
+    // The end of a part within is not the end of a package that was cut.
+    let directory_end = u64::from(u32_at(end, 12)) + u64::from(u32_at(end, 16));
+    Ok(if END_BYTES + usize::from(u16_at(end, 20)) == end.len() {
+        PackageFault::Comment
+    } else if directory_end == from + at as u64 {
+        PackageFault::TrailingBytes
+    } else {
+        PackageFault::NotAZip
     })
 }
 
