@@ -55,10 +55,13 @@ pub(crate) fn document(title: &str, bytes: usize) -> Vec<u8> {
     out
 }
 
-/// What goes into a bid: documents by their bytes.
+/// Documents by their bytes.
+type Documents = Vec<(DocumentKind, Vec<u8>)>;
+
+/// What goes into a bid.
 pub(crate) struct Content {
-    pub(crate) common: Vec<(DocumentKind, Vec<u8>)>,
-    pub(crate) lots: BTreeMap<u16, (BidSheet, Vec<(DocumentKind, Vec<u8>)>)>,
+    pub(crate) common: Documents,
+    pub(crate) lots: BTreeMap<u16, (BidSheet, Documents)>,
 }
 
 impl Content {
