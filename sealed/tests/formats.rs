@@ -2,7 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write as _,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 use kaibiao_protocol::{
     bid::{FailureCause, PartFacts, PartName},
@@ -16,11 +22,14 @@ use kaibiao_protocol::{
 };
 use kaibiao_sealed::{
     digest::sha256,
+    envelope::seal_envelope,
+    key::PartKey,
     order::{EnvelopeSuite, OpeningOrder, sign_order},
     platform_key::PlatformKey,
     receipt::{ReceiptFacts, make_receipt, verify_receipt},
     record::{record_digest, record_text, sign_record, verify_record},
 };
+use serde_json::{Value, json};
 
 #[expect(dead_code, reason = "the kit serves the tests of packages first")]
 #[path = "package_kit/mod.rs"]
@@ -48,10 +57,9 @@ fn check(page: &str, values: &[(&str, String)]) {
     assert!(wrong.is_empty(), "{page} should hold {wrong:#?}");
 }
 
-#[test]
-fn the_page_of_receipts_holds_this_receipt() {
+fn receipt_facts() -> ReceiptFacts {
     let part = |part, length, no| PartFacts { part, length, ciphertext: Digest([no; 32]) };
-    let facts = ReceiptFacts {
+    ReceiptFacts {
         project: "KX-00823".parse().unwrap(),
         project_name: "采购便携式计算机".into(),
         kind: ProjectKind::Exercise,
@@ -70,7 +78,12 @@ fn the_page_of_receipts_holds_this_receipt() {
         signing_certificate: Digest([0x77; 32]),
         parts: vec![part(PartName::Common, 1_149, 0x88), part(PartName::Lot(lot(1)), 1_094, 0x99)],
         record_hash: Digest([0xaa; 32]),
-    };
+    }
+}
+
+#[test]
+fn the_page_of_receipts_holds_this_receipt() {
+    let facts = receipt_facts();
     let key = key(1);
     let receipt = make_receipt(&facts, &key);
     assert_eq!(verify_receipt(&receipt, key.public()), Ok(facts));
@@ -85,26 +98,41 @@ fn the_page_of_receipts_holds_this_receipt() {
     );
 }
 
-#[test]
-fn the_page_of_orders_holds_this_order() {
-    let key = key(2);
+/// The one-time key of the example: X25519 with the private key of 32 times 3, as RFC 7748 derives it.
+const ONE_TIME_PUBLIC: &str = "5dfedd3b6bd47f6fa28ee15d969d5bb0ea53774d488bdaf9df1c6e0124b3ef22";
+const ONE_TIME_PRIVATE: [u8; 32] = [3; 32];
+
+/// An envelope sealed once to that key: each sealing draws another.
+const ENC: &str = "fc5978fb97a94259364aad2f71ce41c1a8ab88b664d18ab02667453c4e6cc035";
+const CIPHERTEXT: &str = "ae1fca23faff0edea4b27d1e1e17c12169b7d244cc4c7fb554edb187c76974e3f30c0b4f6f434f57\
+     0a243138b83ffab199b0af71c07b4e017749e2e402e4df8e76aa41989802751388f2a2f6d6fb549c";
+
+fn order_text() -> String {
     let order = OpeningOrder {
         project: "KX-00823".parse().unwrap(),
         kind: ProjectKind::Real,
         deadline: DEADLINE,
         epoch: 1,
         lots: [lot(1), lot(3)].into(),
-        opening_key: key.id(),
+        opening_key: key(2).id(),
         suite: EnvelopeSuite::X25519Sha256Aes256Gcm,
-        hpke_public_key: Blob(vec![9; 32]),
+        hpke_public_key: Blob(hex::decode(ONE_TIME_PUBLIC).unwrap()),
         start_signature: None,
         issued_at: DEADLINE.plus_ms(250),
         window_closes_at: DEADLINE.plus_minutes(30),
     };
-    let text = order.text();
+    order.text()
+}
+
+#[test]
+fn the_page_of_orders_holds_this_order_and_an_envelope_for_it() {
+    let (text, key) = (order_text(), key(2));
     check(
         "opening-order.md",
         &[
+            ("enc", ENC.into()),
+            ("ciphertext", CIPHERTEXT.into()),
+            ("one-time private key", hex::encode(ONE_TIME_PRIVATE)),
             ("public key", hex::encode(key.public())),
             ("signature", hex::encode(sign_order(&text, &key))),
             ("digest", sha256(text.as_bytes()).to_string()),
@@ -113,8 +141,7 @@ fn the_page_of_orders_holds_this_order() {
     );
 }
 
-#[test]
-fn the_page_of_records_holds_this_record() {
+fn the_record_text() -> String {
     let named = |name: &str| LotSpec {
         name: name.into(),
         budget: Fen::new(100_000_000).unwrap(),
@@ -170,7 +197,12 @@ fn the_page_of_records_holds_this_record() {
         published_at: DEADLINE.plus_minutes(30),
         lots: BTreeMap::from([(lot(1), opened), (lot(2), closed)]),
     };
-    let text = record_text(&project, &record);
+    record_text(&project, &record)
+}
+
+#[test]
+fn the_page_of_records_holds_this_record() {
+    let text = the_record_text();
     let key = key(1);
     let signature = sign_record(&text, &key);
     verify_record(&text, &signature, key.public()).unwrap();
@@ -206,4 +238,63 @@ fn the_page_of_packages_holds_this_package() {
             ("directory's bytes", hex::encode(&bytes[directory..])),
         ],
     );
+}
+
+/// The pages are enough: what is made here holds for a reader that was written from them in Python.
+#[test]
+fn a_reader_in_python_takes_the_papers_and_opens_the_envelopes() {
+    let (receipt_key, opening_key) = (key(1), key(2));
+    let (order, record, facts) = (order_text(), the_record_text(), receipt_facts());
+    let (statement, parts) = (Digest([4; 32]), [PartName::Common, PartName::Lot(lot(1))]);
+    let keys = [[5; 32], [6; 32]];
+    let part_keys: Vec<_> = keys.iter().map(|key| PartKey::from_bytes(key).unwrap()).collect();
+    let public = hex::decode(ONE_TIME_PUBLIC).unwrap();
+    let fresh = seal_envelope(&order, &public, &statement, &parts, &part_keys).unwrap();
+    for (enc, ciphertext) in
+        [(hex::encode(fresh.enc), hex::encode(fresh.ciphertext)), (ENC.into(), CIPHERTEXT.into())]
+    {
+        let papers = json!({
+            "receipt": { "file": make_receipt(&facts, &receipt_key), "public": hex::encode(receipt_key.public()) },
+            "order": {
+                "text": order,
+                "signature": hex::encode(sign_order(&order, &opening_key)),
+                "public": hex::encode(opening_key.public()),
+            },
+            "record": {
+                "text": record,
+                "signature": hex::encode(sign_record(&record, &receipt_key)),
+                "public": hex::encode(receipt_key.public()),
+            },
+            "envelope": {
+                "private": hex::encode(ONE_TIME_PRIVATE),
+                "order": order,
+                "enc": enc,
+                "ciphertext": ciphertext,
+                "statement": statement,
+                "parts": parts,
+            },
+        });
+        let answers = in_python(&papers);
+        assert_eq!(answers["receipt"], serde_json::to_value(&facts).unwrap());
+        assert_eq!(answers["order"]["lots"], json!([1, 3]));
+        assert_eq!(answers["record"]["lots"][1]["record"]["lot"], "not_opened");
+        assert_eq!(answers["envelope"], json!(keys.map(hex::encode)));
+    }
+}
+
+fn in_python(papers: &Value) -> Value {
+    let program = std::env::var_os("KAIBIAO_PYTHON").unwrap_or("python3".into());
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/python/check_papers.py");
+    let mut child = Command::new(program)
+        .arg("-B")
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("python3 is there: scripts/setup --for-tests installs it");
+    child.stdin.take().unwrap().write_all(papers.to_string().as_bytes()).unwrap();
+    let done = child.wait_with_output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    serde_json::from_slice(&done.stdout).unwrap()
 }
