@@ -134,10 +134,12 @@ fn grace_ended(bids: Vec<BidId>) -> Option<ProjectEvent> {
 pub(super) fn admit_backup(live: &Live, bid: &BidId, reason: &str, asker: &Asker, at: Moment) -> Verdict {
     check_text(live, reason, 1..=REASON_CHARS_MAX)?;
     let (desk, closes_at) = open_desk(live, bid)?;
+    if desk.lapsed {
+        return Err(live.refuse(RefusalCode::WindowClosed));
+    }
     let failed = match &desk.place {
         Place::Failed(failed) => failed,
         Place::AwaitingBackup { .. } => return Ok(Vec::new()),
-        Place::AwaitingKeys if desk.lapsed => return Err(live.refuse(RefusalCode::WindowClosed)),
         Place::AwaitingKeys | Place::Unsealing { .. } | Place::Unsealed { .. } => {
             return Err(live.refuse(RefusalCode::NoFailureRecorded));
         }
@@ -154,7 +156,7 @@ pub(super) fn admit_backup(live: &Live, bid: &BidId, reason: &str, asker: &Asker
         return Err(live.refuse(RefusalCode::BackupNotAllowed));
     }
     let until = match desk.keys_until(closes_at) {
-        Some(until) if at < until && !desk.lapsed => until,
+        Some(until) if at < until => until,
         Some(_) | None => return Err(live.refuse(RefusalCode::WindowClosed)),
     };
     // Awaited for the rest of its grace; if that is over, for the rest of the window.

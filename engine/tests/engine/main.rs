@@ -1,0 +1,23 @@
+//! The engine at its own door: rules as tables in text, every state against every command, who may
+//! do what, every interleaving.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+mod answers;
+mod backup;
+mod creating;
+mod directory;
+mod golden;
+mod interleavings;
+mod invariants;
+mod keeper;
+mod opening;
+mod permissions;
+mod reactions;
+mod receiving;
+mod record;
+mod room;
+mod script;
+mod visibility;
+mod window;
+mod world;
