@@ -150,7 +150,7 @@ pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
 impl Explain for BackupFault {
     fn problem(&self) -> Problem {
         let next = say(
-            "请使用与已递交标书同时生成的备份标书(.bfbs)",
+            "请使用与已递交标书同时生成的备份标书（.bfbs）",
             "use the backup bid (.bfbs) that was made together with the bid handed in",
         );
         match self {
@@ -158,7 +158,7 @@ impl Explain for BackupFault {
             BackupFault::Header(fault) => header_problem(fault),
             BackupFault::NeverSealed(path) => Problem::new(
                 "backup_never_sealed",
-                say(format!("{} 从未加密,其中没有密钥", path.display()), self.to_string()),
+                say(format!("{} 从未加密，其中没有密钥", path.display()), self.to_string()),
                 say("请先运行 kaibiao-bid seal", "run `kaibiao-bid seal` first"),
             ),
             BackupFault::OtherBid { .. } => Problem::new(
@@ -173,12 +173,12 @@ impl Explain for BackupFault {
             ),
             BackupFault::Reseal(fault) => Problem::new(
                 "backup_differs",
-                say(format!("备份标书重新加密后与原标书不一致:{fault}"), self.to_string()),
+                say(format!("备份标书重新加密后与原标书不一致：{fault}"), self.to_string()),
                 next,
             ),
             BackupFault::Unwritable { path, source } => Problem::new(
                 "file_unwritable",
-                say(format!("无法写入 {}:{source}", path.display()), self.to_string()),
+                say(format!("无法写入 {}：{source}", path.display()), self.to_string()),
                 say("请检查磁盘空间与权限", "check the disk's room and the folder's rights"),
             ),
         }

@@ -103,13 +103,13 @@ impl Explain for ConfirmFault {
             ConfirmFault::Record(_) | ConfirmFault::OtherDigest { .. } | ConfirmFault::OtherProject(_) => {
                 Problem::new(
                     "record_invalid",
-                    say(format!("平台给出的开标记录未通过验证:{self}"), self.to_string()),
-                    say("请勿确认,立即联系代理机构", "do not confirm; tell the agency at once"),
+                    say(format!("平台给出的开标记录未通过验证：{self}"), self.to_string()),
+                    say("请勿确认，立即联系代理机构", "do not confirm; tell the agency at once"),
                 )
             }
             ConfirmFault::NotSigned(_) => Problem::new(
                 "not_signed",
-                say(format!("未能形成签名:{self}"), self.to_string()),
+                say(format!("未能形成签名：{self}"), self.to_string()),
                 say("请检查 CA 证书", "check the token's certificate"),
             ),
         }

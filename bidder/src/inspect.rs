@@ -157,7 +157,7 @@ pub fn inspect(path: &Path) -> Result<Inspected, Problem> {
         Problem::new(
             "file_unreadable",
             say(
-                format!("无法读取 {}:{fault}", path.display()),
+                format!("无法读取 {}：{fault}", path.display()),
                 format!("{} cannot be read: {fault}", path.display()),
             ),
             say("请检查路径与权限", "check the path and its rights"),

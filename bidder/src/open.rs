@@ -173,7 +173,7 @@ impl Explain for OpenBidFault {
     fn problem(&self) -> Problem {
         let other_copy = || {
             say(
-                "请改用另一份副本,或由备份标书重新生成(kaibiao-bid reseal)",
+                "请改用另一份副本，或由备份标书重新生成（kaibiao-bid reseal）",
                 "use another copy, or make it again from the backup bid (`kaibiao-bid reseal`)",
             )
         };
@@ -182,7 +182,7 @@ impl Explain for OpenBidFault {
             OpenBidFault::Package(fault) => package_problem(fault),
             OpenBidFault::Signature(fault) => Problem::new(
                 "signature_invalid",
-                say(format!("加密标书上的签名无效:{fault}"), self.to_string()),
+                say(format!("加密标书上的签名无效：{fault}"), self.to_string()),
                 other_copy(),
             ),
             OpenBidFault::Certificate(_) => {
@@ -195,11 +195,11 @@ impl Explain for OpenBidFault {
                     OpenFault::Cut | OpenFault::Length => "文件不完整".to_owned(),
                     OpenFault::TrailingBytes => "文件末尾有多余内容".to_owned(),
                     OpenFault::NoSuchPart(part) => format!("缺少部分 {part}"),
-                    OpenFault::Unreadable(source) => format!("无法读取:{source}"),
+                    OpenFault::Unreadable(source) => format!("无法读取：{source}"),
                 };
                 Problem::new(
                     fault.code(),
-                    say(format!("加密标书打不开:{zh}"), self.to_string()),
+                    say(format!("加密标书打不开：{zh}"), self.to_string()),
                     other_copy(),
                 )
             }

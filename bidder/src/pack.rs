@@ -371,13 +371,13 @@ impl Explain for PackProblem {
         match self {
             PackProblem::SheetsUnreadable { path, why } => Problem::new(
                 "sheet_unreadable",
-                say(format!("无法读取开标一览表:{why}"), self.to_string()),
+                say(format!("无法读取开标一览表：{why}"), self.to_string()),
                 say("请检查路径与权限", "check the path and its rights"),
             )
             .at(at(path)),
             PackProblem::SheetsMalformed { path, why } => Problem::new(
                 "sheet_malformed",
-                say(format!("开标一览表格式有误:{why}"), self.to_string()),
+                say(format!("开标一览表格式有误：{why}"), self.to_string()),
                 mend_sheet(),
             )
             .at(at(path)),
@@ -388,7 +388,7 @@ impl Explain for PackProblem {
                 "price_malformed",
                 say(format!("标项 {lot} 的报价 {found:?} 写法有误"), self.to_string()),
                 say(
-                    "写成两位小数、不带千分位与单位,如 1234.50(费率写百分数,如 95.50)",
+                    "写成两位小数、不带千分位与单位，如 1234.50（费率写百分数，如 95.50）",
                     "write two decimals without separators or units, such as 1234.50 (a rate in percent, such as 95.50)",
                 ),
             )
@@ -401,18 +401,18 @@ impl Explain for PackProblem {
             .at(format!("lots.{lot}.{field}")),
             PackProblem::NoSheet { path, lot } => Problem::new(
                 "lot_without_sheet",
-                say(format!("该文件属于标项 {lot},但开标一览表中没有此标项"), self.to_string()),
-                say("请补充该标项的一览表,或去掉此文件", "add the lot's sheet, or leave the document out"),
+                say(format!("该文件属于标项 {lot}，但开标一览表中没有此标项"), self.to_string()),
+                say("请补充该标项的一览表，或去掉此文件", "add the lot's sheet, or leave the document out"),
             )
             .at(at(path)),
             PackProblem::Document { path, fault } => {
                 let (zh, next) = match fault {
                     PdfFault::Unreadable(why) => (
-                        format!("无法读取:{why}"),
+                        format!("无法读取：{why}"),
                         say("请检查路径与权限", "check the path and its rights"),
                     ),
                     PdfFault::TooLarge { bytes } => (
-                        format!("文件过大({bytes} 字节,上限 104857600 字节即 100 MiB)"),
+                        format!("文件过大（{bytes} 字节，上限 104857600 字节即 100 MiB）"),
                         say("请压缩图片或拆分为多个文件", "compress its pictures or split it"),
                     ),
                     PdfFault::NotAPdf => (
@@ -424,7 +424,7 @@ impl Explain for PackProblem {
                         say("请去除密码后重新导出", "remove the password and export it again"),
                     ),
                     PdfFault::Damaged(why) => (
-                        format!("该 PDF 已损坏:{why}"),
+                        format!("该 PDF 已损坏：{why}"),
                         say("请重新导出该文件", "export it again"),
                     ),
                 };
@@ -432,7 +432,7 @@ impl Explain for PackProblem {
             }
             PackProblem::Title(path) => Problem::new(
                 "document_title",
-                say("文件名不能作为标题:超过 200 字或含不可见字符", self.to_string()),
+                say("文件名不能作为标题：超过 200 字或含不可见字符", self.to_string()),
                 say("请修改文件名", "rename the file"),
             )
             .at(at(path)),

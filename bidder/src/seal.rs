@@ -345,7 +345,7 @@ impl SealWarning {
                 "certificate_runs_out",
                 say(
                     format!(
-                        "{}证书将于 {} 到期,早于开标时间 {}",
+                        "{}证书将于 {} 到期，早于开标时间 {}",
                         if *purpose == "signing" { "签名" } else { "加密" },
                         shown(*not_after),
                         shown(*deadline)
@@ -357,7 +357,7 @@ impl SealWarning {
                     ),
                 ),
                 say(
-                    "已按递交时间判定证书,到期不影响解密;但请尽快联系 CA 机构续期,并保留原 CA 锁",
+                    "已按递交时间判定证书，到期不影响解密；但请尽快联系 CA 机构续期，并保留原 CA 锁",
                     "it is judged at the receipt and its end does not prevent unsealing; renew it all the same, and keep the token",
                 ),
             ),
@@ -367,7 +367,7 @@ impl SealWarning {
                     format!("标项 {lot} 的报价超过预算 {budget} 元"),
                     format!("the price of lot {lot} is above its budget of {budget} yuan"),
                 ),
-                say("超预算的投标无效,请核对报价", "a bid above the budget is invalid; check the price"),
+                say("超预算的投标无效，请核对报价", "a bid above the budget is invalid; check the price"),
             ),
             SealWarning::PastDeadline(deadline) => Problem::new(
                 "past_deadline",
@@ -379,7 +379,10 @@ impl SealWarning {
             ),
             SealWarning::Exercise => Problem::new(
                 "exercise",
-                say("本项目为演练,不具法律效力", "this project is an exercise and counts for nothing in law"),
+                say(
+                    "本项目为演练，不具法律效力",
+                    "this project is an exercise and counts for nothing in law",
+                ),
                 say("请勿当作正式项目", "do not take it for a real one"),
             ),
         }
@@ -394,7 +397,7 @@ impl Explain for SealFault {
             SealFault::OtherProject { packed_for, .. } => Problem::new(
                 "other_project",
                 say(format!("该标书包是为项目 {packed_for} 打包的"), self.to_string()),
-                say("请核对项目,或重新打包", "check the project, or pack again"),
+                say("请核对项目，或重新打包", "check the project, or pack again"),
             ),
             SealFault::OtherLots(_) => Problem::new(
                 "other_lots",
@@ -411,14 +414,14 @@ impl Explain for SealFault {
             ),
             SealFault::TooLarge { bytes, max } => Problem::new(
                 "too_large",
-                say(format!("加密标书 {bytes} 字节,超过项目上限 {max} 字节"), self.to_string()),
+                say(format!("加密标书 {bytes} 字节，超过项目上限 {max} 字节"), self.to_string()),
                 say("请压缩文件后重新打包", "make the documents smaller and pack again"),
             ),
             SealFault::SealedAlready(_) => Problem::new(
                 "sealed_already",
-                say("该标书包已加密过;重新加密会使先前的加密标书失去备份", self.to_string()),
+                say("该标书包已加密过；重新加密会使先前的加密标书失去备份", self.to_string()),
                 say(
-                    "若要得到同一份加密标书,请用 kaibiao-bid reseal;确需重新加密并将重新递交,请加 --anew",
+                    "若要得到同一份加密标书，请用 kaibiao-bid reseal；确需重新加密并将重新递交，请加 --anew",
                     "for the same sealed bid run `kaibiao-bid reseal`; if you will hand in a new one, add --anew",
                 ),
             ),
@@ -429,17 +432,17 @@ impl Explain for SealFault {
             ),
             SealFault::Wrap(_) => Problem::new(
                 "encryption_certificate",
-                say(format!("加密证书不能使用:{self}"), self.to_string()),
+                say(format!("加密证书不能使用：{self}"), self.to_string()),
                 say("请使用含 RSA 密钥的 CA 锁", "use a token with RSA keys"),
             ),
             SealFault::Write(_) => Problem::new(
                 "not_sealed",
-                say(format!("加密未完成:{self}"), self.to_string()),
+                say(format!("加密未完成：{self}"), self.to_string()),
                 say("请检查标书包是否被改动后重试", "check that the package did not change and try again"),
             ),
             SealFault::Unwritable { path, source } => Problem::new(
                 "file_unwritable",
-                say(format!("无法写入 {}:{source}", path.display()), self.to_string()),
+                say(format!("无法写入 {}：{source}", path.display()), self.to_string()),
                 say("请检查磁盘空间与权限", "check the disk's room and the folder's rights"),
             ),
         }

@@ -72,7 +72,7 @@ impl Explain for SealedBidFault {
         match self {
             SealedBidFault::Unreadable { path, source } => Problem::new(
                 "file_unreadable",
-                say(format!("无法读取 {}:{source}", path.display()), self.to_string()),
+                say(format!("无法读取 {}：{source}", path.display()), self.to_string()),
                 say("请检查路径与权限", "check the path and its rights"),
             )
             .at(path.display().to_string()),
@@ -85,7 +85,7 @@ impl Explain for SealedBidFault {
 pub fn header_problem(fault: &HeaderFault) -> Problem {
     let (zh, next) = match fault {
         HeaderFault::NotASealedBid => (
-            "该文件不是加密标书(.jmbs)".to_owned(),
+            "该文件不是加密标书（.jmbs）".to_owned(),
             say(
                 "请选择由 kaibiao-bid seal 生成的 .jmbs 文件",
                 "choose a .jmbs file made by `kaibiao-bid seal`",
@@ -96,9 +96,9 @@ pub fn header_problem(fault: &HeaderFault) -> Problem {
             say("请使用平台提供的最新客户端", "use the client that the platform offers now"),
         ),
         other => (
-            format!("加密标书已损坏:{other}"),
+            format!("加密标书已损坏：{other}"),
             say(
-                "请改用另一份副本,或由备份标书重新生成(kaibiao-bid reseal)",
+                "请改用另一份副本，或由备份标书重新生成（kaibiao-bid reseal）",
                 "use another copy, or make it again from the backup bid (`kaibiao-bid reseal`)",
             ),
         ),

@@ -43,7 +43,7 @@ impl Explain for UseFault {
                 "wrong_key",
                 say("CA 锁解出的密钥不是加密该标书的密钥", self.to_string()),
                 say(
-                    "请插入加密该标书时使用的 CA 锁;如无误,请准备备份标书",
+                    "请插入加密该标书时使用的 CA 锁；如无误，请准备备份标书",
                     "plug in the token that sealed the bid; if it is the right one, have the backup bid ready",
                 ),
             ),
@@ -132,12 +132,12 @@ impl PinnedToken {
 
     fn question(&self, wrong: u32, tries: PinTries) -> String {
         let name = self.token.name();
-        let again = if wrong > 0 { "PIN 码错误,请重新输入 / wrong PIN, again. " } else { "" };
+        let again = if wrong > 0 { "PIN 码错误，请重新输入 / wrong PIN, again. " } else { "" };
         let warning = match tries {
             PinTries::Enough => "",
-            PinTries::FewLeft => "(剩余次数不多 / few tries are left) ",
-            PinTries::LastTry => "(只剩最后一次,再错将锁死 / one try is left, a wrong one locks it) ",
-            PinTries::Locked => "(已锁死 / locked) ",
+            PinTries::FewLeft => "（剩余次数不多 / few tries are left） ",
+            PinTries::LastTry => "（只剩最后一次，再错将锁死 / one try is left, a wrong one locks it） ",
+            PinTries::Locked => "（已锁死 / locked） ",
         };
         format!("{again}{warning}请输入 CA 锁 {name} 的 PIN 码 / PIN of token {name}")
     }

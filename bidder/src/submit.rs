@@ -404,9 +404,9 @@ impl Explain for SubmitFault {
             }
             SubmitFault::Damaged { path, fault } => Problem::new(
                 fault.code(),
-                say(format!("本地的加密标书已损坏:{fault}"), self.to_string()),
+                say(format!("本地的加密标书已损坏：{fault}"), self.to_string()),
                 say(
-                    "请改用完好的副本,或由备份标书重新生成(kaibiao-bid reseal)",
+                    "请改用完好的副本，或由备份标书重新生成（kaibiao-bid reseal）",
                     "use a whole copy, or make it again from the backup bid (`kaibiao-bid reseal`)",
                 ),
             )
@@ -414,11 +414,11 @@ impl Explain for SubmitFault {
             SubmitFault::Signature(_) => Problem::new(
                 "signature_invalid",
                 say("加密标书上的签名无效", self.to_string()),
-                say("请重新加密(kaibiao-bid seal)", "seal it again (`kaibiao-bid seal`)"),
+                say("请重新加密（kaibiao-bid seal）", "seal it again (`kaibiao-bid seal`)"),
             ),
             SubmitFault::Form { path, why } => Problem::new(
                 "form_unusable",
-                say(format!("联系人表 {} 无法使用:{why}", path.display()), self.to_string()),
+                say(format!("联系人表 {} 无法使用：{why}", path.display()), self.to_string()),
                 say(
                     "请按 docs/bidding.md 填写 name、id_number、mobile、postcode、address",
                     "fill in name, id_number, mobile, postcode and address as docs/bidding.md shows",
@@ -428,19 +428,22 @@ impl Explain for SubmitFault {
             SubmitFault::OtherProject { sealed_for, .. } => Problem::new(
                 "other_project",
                 say(format!("该标书是为项目 {sealed_for} 加密的"), self.to_string()),
-                say("请核对 --project,或为本项目重新加密", "check --project, or seal a bid for this project"),
+                say(
+                    "请核对 --project，或为本项目重新加密",
+                    "check --project, or seal a bid for this project",
+                ),
             ),
             SubmitFault::OtherPlatform => Problem::new(
                 "other_platform",
                 say("该标书绑定的是另一平台的开标密钥", self.to_string()),
                 say(
-                    "请核对服务器地址,或为本平台重新加密",
+                    "请核对服务器地址，或为本平台重新加密",
                     "check the address, or seal a bid for this platform",
                 ),
             ),
             SubmitFault::Unwritable { path, source } => Problem::new(
                 "file_unwritable",
-                say(format!("无法写入 {}:{source}", path.display()), self.to_string()),
+                say(format!("无法写入 {}：{source}", path.display()), self.to_string()),
                 say(
                     "请检查磁盘空间与权限后重试",
                     "check the disk's room and the folder's rights and run again",

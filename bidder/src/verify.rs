@@ -140,14 +140,14 @@ impl Explain for VerifyFault {
             VerifyFault::Bid(fault) => fault.problem(),
             VerifyFault::Unreadable { path, why } => Problem::new(
                 "file_unreadable",
-                say(format!("无法读取 {path}:{why}"), self.to_string()),
+                say(format!("无法读取 {path}：{why}"), self.to_string()),
                 say("请检查路径与权限", "check the path and its rights"),
             ),
             VerifyFault::NotAKey(_) => Problem::new(
                 "platform_key_malformed",
                 say("所给的平台公钥无法识别", self.to_string()),
                 say(
-                    "请给出 64 位十六进制公钥,或保存的项目信息文件(kaibiao-bid project -o)",
+                    "请给出 64 位十六进制公钥，或保存的项目信息文件（kaibiao-bid project -o）",
                     "give 64 hexadecimal digits, or a project saved by `kaibiao-bid project -o`",
                 ),
             ),
@@ -163,12 +163,12 @@ impl Explain for VerifyFault {
             ),
             VerifyFault::Receipt(_) | VerifyFault::Notice(_) => Problem::new(
                 "receipt_invalid",
-                say(format!("该文件不是平台签发的有效回执:{self}"), self.to_string()),
+                say(format!("该文件不是平台签发的有效回执：{self}"), self.to_string()),
                 say("请核对文件与平台公钥", "check the file and the platform's key"),
             ),
             VerifyFault::Damaged(fault) => Problem::new(
                 fault.code(),
-                say(format!("加密标书已损坏:{fault}"), self.to_string()),
+                say(format!("加密标书已损坏：{fault}"), self.to_string()),
                 say("请改用另一份副本", "use another copy"),
             ),
         }

@@ -110,54 +110,54 @@ impl Explain for ClientFault {
             ClientFault::Token(fault) => fault.problem(),
             ClientFault::Unreachable { server, why } => Problem::new(
                 "server_unreachable",
-                say(format!("无法连接服务器 {server}:{why}"), self.to_string()),
+                say(format!("无法连接服务器 {server}：{why}"), self.to_string()),
                 say(
-                    "请检查网络与服务器地址后重试;已上传的部分不会丢失",
+                    "请检查网络与服务器地址后重试；已上传的部分不会丢失",
                     "check the network and the address and try again; what was uploaded is not lost",
                 ),
             ),
             ClientFault::NotTrusted { server, why } => Problem::new(
                 "server_not_trusted",
-                say(format!("服务器 {server} 的证书不可信:{why}"), self.to_string()),
+                say(format!("服务器 {server} 的证书不可信：{why}"), self.to_string()),
                 say(
-                    "请勿继续:核实服务器地址;如平台使用自有根证书,请用 --ca 指定",
+                    "请勿继续：核实服务器地址；如平台使用自有根证书，请用 --ca 指定",
                     "do not go on: check the address; if the platform has a root of its own, name it with --ca",
                 ),
             ),
             ClientFault::AnswerLost { asked } => Problem::new(
                 "answer_lost",
-                say(format!("连接在收到 {asked} 的答复前中断,不能确定是否已办理"), self.to_string()),
-                say("请先查看开标室的现状,再决定是否重做", "look at the room before you repeat it"),
+                say(format!("连接在收到 {asked} 的答复前中断，不能确定是否已办理"), self.to_string()),
+                say("请先查看开标室的现状，再决定是否重做", "look at the room before you repeat it"),
             ),
             ClientFault::NotUnderstood { server, why } => Problem::new(
                 "server_not_understood",
-                say(format!("{server} 的答复无法识别:{why}"), self.to_string()),
+                say(format!("{server} 的答复无法识别：{why}"), self.to_string()),
                 say(
-                    "请核对服务器地址,并使用平台提供的最新客户端",
+                    "请核对服务器地址，并使用平台提供的最新客户端",
                     "check the address, and use the client that the platform offers",
                 ),
             ),
             ClientFault::StrangeChallenge { why } => Problem::new(
                 "challenge_strange",
-                say(format!("登录质询不是发给本处的({why}),未签名"), self.to_string()),
+                say(format!("登录质询不是发给本处的（{why}），未签名"), self.to_string()),
                 say(
-                    "请核对服务器地址;若反复出现,请联系平台",
+                    "请核对服务器地址；若反复出现，请联系平台",
                     "check the address; if it stays, tell the platform",
                 ),
             ),
             ClientFault::NotSigned { why } => Problem::new(
                 "not_signed",
-                say(format!("未能形成签名:{why}"), self.to_string()),
+                say(format!("未能形成签名：{why}"), self.to_string()),
                 say("请检查 CA 证书", "check the token's certificate"),
             ),
             ClientFault::TooLong { bytes } => Problem::new(
                 "message_too_long",
-                say(format!("内容过长({bytes} 字节)"), self.to_string()),
+                say(format!("内容过长（{bytes} 字节）"), self.to_string()),
                 say("请缩短后重试", "make it shorter and try again"),
             ),
             ClientFault::File { path, why } => Problem::new(
                 "file_unusable",
-                say(format!("文件 {path} 无法使用:{why}"), self.to_string()),
+                say(format!("文件 {path} 无法使用：{why}"), self.to_string()),
                 say("请检查路径、权限和磁盘空间", "check the path, its rights and the disk's room"),
             ),
             ClientFault::TakenOver(stream) => Problem::new(
@@ -167,7 +167,7 @@ impl Explain for ClientFault {
             ),
             ClientFault::NoCertificates { path, why } => Problem::new(
                 "ca_file_unusable",
-                say(format!("{path} 中没有可用的证书:{why}"), self.to_string()),
+                say(format!("{path} 中没有可用的证书：{why}"), self.to_string()),
                 say("请提供 PEM 格式的根证书", "give the root certificate in PEM"),
             ),
         }

@@ -206,9 +206,14 @@ impl Client {
 pub(super) fn is_passing(fault: &ClientFault) -> bool {
     match fault {
         ClientFault::Unreachable { .. } => true,
-        ClientFault::Refused(refusal) => refusal.code == RefusalCode::Busy,
+        ClientFault::Refused(refusal) => is_busy(refusal.code),
         _ => false,
     }
+}
+
+/// Whether the server is busy or starting; it says so politely.
+pub(super) fn is_busy(code: RefusalCode) -> bool {
+    code == RefusalCode::Busy
 }
 
 /// Whether the server no longer knows the session.

@@ -25,6 +25,8 @@ pub enum Credentials {
         account: Option<UserId>,
         /// What signs.
         signer: Arc<dyn Signer>,
+        /// The role to act in, where the account has several.
+        role: Option<Role>,
     },
     /// Account and password.
     Password {
@@ -45,7 +47,7 @@ impl Credentials {
 
     /// A token's signer.
     pub fn token(signer: Arc<dyn Signer>) -> Self {
-        Credentials::Token { account: None, signer }
+        Credentials::Token { account: None, signer, role: None }
     }
 }
 
@@ -64,6 +66,8 @@ struct ChallengeGiven {
 struct SignedChallenge {
     challenge: String,
     cms: Blob,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<Role>,
 }
 
 #[derive(Serialize)]
@@ -96,7 +100,7 @@ impl Client {
 
     pub(super) async fn sign_in_once(&self, credentials: &Credentials) -> Result<Bearer, ClientFault> {
         let signed_in: SignedIn = match credentials {
-            Credentials::Token { account, signer } => {
+            Credentials::Token { account, signer, role } => {
                 let asked = ChallengeAsked { account: account.as_ref() };
                 let ChallengeGiven { challenge } = self.post("sign-in/challenge", &asked).await?;
                 check_challenge(&challenge, &self.address().origin(), account.as_ref())?;
@@ -110,7 +114,8 @@ impl Client {
                     SigningFault::Signer(fault) => ClientFault::Token(Arc::new(fault)),
                     SigningFault::Signature(fault) => ClientFault::NotSigned { why: fault.to_string() },
                 })?;
-                self.post("sign-in/token", &SignedChallenge { challenge, cms: Blob(cms) }).await?
+                let signed = SignedChallenge { challenge, cms: Blob(cms), role: *role };
+                self.post("sign-in/token", &signed).await?
             }
             Credentials::Password { account, password, role } => {
                 let form = PasswordForm { account, password, role: *role };

@@ -15,7 +15,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures_util::stream;
 use kaibiao_protocol::{
-    ids::{ProjectId, UploadId},
+    ids::{BidId, ProjectId, UploadId},
     refusal::RefusalCode,
     view::UploadVerdict,
 };
@@ -26,9 +26,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use super::{
     Client, ClientFault, Session,
     backoff::Backoff,
-    http::{is_passing, network_fault},
+    http::{is_busy, is_passing, network_fault},
 };
 
+/// The header by which a server says that an upload was judged.
+const VERDICT: &str = "Kaibiao-Verdict";
 /// Bytes read and sent at once.
 const PIECE_BYTES: usize = 256 * 1024;
 /// How often progress is told.
@@ -103,8 +105,8 @@ impl Pieces for FilePieces {
 pub enum UploadPurpose {
     /// Handing a sealed bid in.
     Bid,
-    /// Restoring a sealed bid whose stored bytes are damaged.
-    Restore,
+    /// Restoring this sealed bid, whose stored bytes are damaged.
+    Restore(BidId),
 }
 
 /// One upload. The same upload, sent again under its id, gets its first verdict.
@@ -158,7 +160,7 @@ impl Session {
         let mut run = Run { session: self, upload, place: None, resumed_from: None, cuts: 0 };
         let (mut furthest, mut moved, mut backoff) = (0, Instant::now(), Backoff::new());
         loop {
-            let fault = match run.step(progress).await {
+            let fault = match run.step(progress).await.and_then(passing_verdict) {
                 Ok(Step::Verdict(verdict)) => {
                     let resumed_from = run.resumed_from.unwrap_or(0);
                     progress(UploadProgress { sent: total, total, resumed_from, cuts: run.cuts });
@@ -174,11 +176,14 @@ impl Session {
             };
             run.cuts += 1;
             // The server alone knows how much arrived.
-            let again = is_passing(&fault) || fault.is_refused_as(RefusalCode::OffsetMismatch);
+            let again = is_passing(&fault)
+                || fault.is_refused_as(RefusalCode::OffsetMismatch)
+                // The server forgot an upload that it was told of: it is begun again.
+                || (fault.is_refused_as(RefusalCode::Unknown) && run.resumed_from.is_some());
             if !again || moved.elapsed() > self.client().inner.options.file_patience {
                 return Err(fault);
             }
-            if let Ok(offset) = run.ask_offset().await
+            if let Ok(Step::Offset(offset)) = run.ask().await
                 && offset > furthest
             {
                 (furthest, moved, backoff) = (offset, Instant::now(), Backoff::new());
@@ -193,9 +198,8 @@ impl Session {
     /// As [`Session::ask`].
     pub async fn abandon_upload(&self, upload: &Upload) -> Result<(), ClientFault> {
         let mut run = Run { session: self, upload, place: None, resumed_from: None, cuts: 0 };
-        if let Step::Offset(_) = run.begin().await?
-            && let Some(place) = run.place
-        {
+        run.begin().await?;
+        if let Some(place) = run.place {
             self.send(|http| tus(http.delete(place.clone()))).await?;
         }
         Ok(())
@@ -219,18 +223,20 @@ impl Run<'_> {
 
     /// One request's worth: begins, or sends the next bytes.
     async fn step(&mut self, progress: &mut (dyn FnMut(UploadProgress) + Send)) -> Result<Step, ClientFault> {
-        if self.place.is_none()
-            && let Step::Verdict(verdict) = self.begin().await?
-        {
-            return Ok(Step::Verdict(verdict));
+        if self.place.is_none() {
+            self.begin().await?;
         }
-        let offset = self.ask_offset().await?;
-        self.resumed_from.get_or_insert(offset);
-        self.send_from(offset, progress).await
+        match self.ask().await? {
+            Step::Verdict(verdict) => Ok(Step::Verdict(verdict)),
+            Step::Offset(offset) => {
+                self.resumed_from.get_or_insert(offset);
+                self.send_from(offset, progress).await
+            }
+        }
     }
 
     /// Begins the upload, or finds it again by its id.
-    async fn begin(&mut self) -> Result<Step, ClientFault> {
+    async fn begin(&mut self) -> Result<(), ClientFault> {
         let upload = self.upload;
         let url = self.client().address().api(&format!("projects/{}/uploads", upload.project));
         let metadata = metadata(upload);
@@ -239,37 +245,37 @@ impl Run<'_> {
             .send(|http| {
                 tus(http.post(url.clone()))
                     .header("Upload-Length", upload.pieces.len())
-                    .header("Upload-Metadata", &metadata)
+                    .header("Upload-Metadata", metadata.as_str())
                     .timeout(STALL_MAX)
             })
             .await?;
-        if response.status() == StatusCode::OK {
-            return Ok(Step::Verdict(Box::new(self.client().json(response).await?)));
-        }
         let place = response.headers().get(LOCATION).and_then(|place| place.to_str().ok());
         let place = place.and_then(|place| self.client().address().on_this_server(place));
         let place =
             place.ok_or_else(|| self.client().not_understood("an upload without its place".to_owned()))?;
         self.place = Some(place);
-        Ok(Step::Offset(0))
+        Ok(())
     }
 
-    async fn ask_offset(&mut self) -> Result<u64, ClientFault> {
-        let Some(place) = self.place.clone() else { return Ok(0) };
+    /// Asks how much is in, or, where the file was judged, for the verdict.
+    async fn ask(&mut self) -> Result<Step, ClientFault> {
+        let Some(place) = self.place.clone() else { return Ok(Step::Offset(0)) };
         let asked = self.session.send(|http| tus(http.head(place.clone())).timeout(STALL_MAX)).await;
-        match asked {
-            Ok(response) => self.offset_in(&response),
+        let response = match asked {
+            Ok(response) => response,
             Err(fault) => {
-                // The place may have expired, or the file been judged: beginning again tells which.
+                // The place may have expired: beginning again under the same id tells.
                 if !is_passing(&fault) {
                     self.place = None;
-                    if let Step::Offset(_) = self.begin().await? {
-                        return Ok(0);
-                    }
                 }
-                Err(fault)
+                return Err(fault);
             }
+        };
+        if response.headers().contains_key(VERDICT) {
+            let told = self.session.send(|http| tus(http.get(place.clone())).timeout(STALL_MAX)).await?;
+            return Ok(Step::Verdict(Box::new(self.client().json(told).await?)));
         }
+        self.offset_in(&response).map(Step::Offset)
     }
 
     fn offset_in(&self, response: &Response) -> Result<u64, ClientFault> {
@@ -327,20 +333,36 @@ impl Run<'_> {
     }
 }
 
+/// A platform that was busy at the very end is asked again; its verdict is not one on the bid.
+fn passing_verdict(step: Step) -> Result<Step, ClientFault> {
+    match step {
+        Step::Verdict(verdict) => match *verdict {
+            UploadVerdict::Refused { refusal, notice: None } if is_busy(refusal.code) => {
+                Err(ClientFault::Refused(refusal))
+            }
+            verdict => Ok(Step::Verdict(Box::new(verdict))),
+        },
+        Step::Offset(offset) => Ok(Step::Offset(offset)),
+    }
+}
+
 fn tus(request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
     request.header("Tus-Resumable", "1.0.0")
 }
 
 /// `key base64(value)` pairs, as tus wants them.
 fn metadata(upload: &Upload) -> String {
-    let purpose = match upload.purpose {
-        UploadPurpose::Bid => "bid",
-        UploadPurpose::Restore => "restore",
-    };
-    let fixed = [("upload".to_owned(), upload.id.to_string()), ("purpose".to_owned(), purpose.to_owned())];
+    let mut fixed = vec![("upload", upload.id.to_string())];
+    match upload.purpose {
+        UploadPurpose::Bid => fixed.push(("purpose", "bid".to_owned())),
+        UploadPurpose::Restore(bid) => {
+            fixed.extend([("purpose", "restore".to_owned()), ("bid", bid.to_string())]);
+        }
+    }
+    let form = upload.form.iter().map(|(key, value)| (key.as_str(), value.clone()));
     let pairs: Vec<String> = fixed
-        .iter()
-        .chain(&upload.form)
+        .into_iter()
+        .chain(form)
         .map(|(key, value)| format!("{key} {}", STANDARD.encode(value)))
         .collect();
     pairs.join(",")

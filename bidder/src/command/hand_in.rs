@@ -26,7 +26,7 @@ use crate::{
 /// Clocks that differ by more are told about.
 const AHEAD_TOLD_MICROS: i64 = 2_000_000;
 
-/// 登录并保留会话,供后续命令使用 / sign in, by token or account, and keep the session for later commands
+/// 登录并保留会话，供后续命令使用 / sign in, by token or account, and keep the session for later commands
 #[derive(Args, Debug)]
 #[command(after_help = "示例 / Examples:
   kaibiao-bid sign-in --server https://bid.example.cn --token huixin:label=KX01
@@ -40,7 +40,7 @@ pub(super) struct SignIn {
     account: AccountArgs,
     #[command(flatten)]
     token: TokenArgs,
-    /// 不保留会话,只测试登录 / only test it
+    /// 不保留会话，只测试登录 / only test it
     #[arg(long)]
     no_save: bool,
 }
@@ -52,7 +52,7 @@ impl SignIn {
         let chosen = if self.token.is_named() { Some(self.token.open()?) } else { None };
         let credentials = match (self.account.credentials()?, &chosen) {
             (Some(credentials), _) => credentials,
-            (None, Some(chosen)) => token_credentials(chosen)?,
+            (None, Some(chosen)) => token_credentials(chosen, &self.account)?,
             (None, None) => return Err(SessionFault::NotSignedIn.into()),
         };
         let session = client.sign_in(credentials).await?;
@@ -63,7 +63,7 @@ impl SignIn {
             "expires_at": facts.expires_at, "kept_in": kept, "clock_ahead_ms": time.ahead_micros / 1_000,
         }));
         output.line(&say(
-            format!("已登录:{}({})", facts.user, facts.organisation),
+            format!("已登录：{}（{}）", facts.user, facts.organisation),
             format!("signed in as {} of {}", facts.user, facts.organisation),
         ));
         output.fact(&say("会话有效期至", "session ends"), shown(facts.expires_at));
@@ -86,7 +86,7 @@ pub(super) fn tell_clock(output: &mut Output<'_>, ahead_micros: i64) {
             format!("this machine's clock is {en} {en_way} the server's"),
         ),
         say(
-            "请校准本机时钟;未到本机时钟的截止时间,客户端不会解密",
+            "请校准本机时钟；未到本机时钟的截止时间，客户端不会解密",
             "set this machine's clock; before the deadline by this clock nothing is unsealed",
         ),
     ));
@@ -175,7 +175,7 @@ impl Projects {
     }
 }
 
-/// 查看一个项目,并可保存为文件供离线加密 / show one project, and save it for sealing offline
+/// 查看一个项目，并可保存为文件供离线加密 / show one project, and save it for sealing offline
 #[derive(Args, Debug)]
 #[command(after_help = "示例 / Example:
   kaibiao-bid project --project KX-00823 --server https://bid.example.cn -o KX-00823.json")]
@@ -208,11 +208,11 @@ fn tell_project(output: &mut Output<'_>, view: &ProjectView) {
     let spec = &view.spec;
     output.fact(&say("项目", "project"), format!("{} {}", spec.id, spec.name));
     if spec.kind == kaibiao_protocol::project::ProjectKind::Exercise {
-        output.line(&say("演练,不具法律效力", "an exercise, which counts for nothing in law"));
+        output.line(&say("演练，不具法律效力", "an exercise, which counts for nothing in law"));
     }
     output.fact(&say("采购人", "purchaser"), &view.purchaser_name);
     output.fact(&say("采购组织机构", "organiser"), &view.organiser_name);
-    output.fact(&say("投标截止(开标)时间", "deadline and opening"), shown(spec.deadline));
+    output.fact(&say("投标截止（开标）时间", "deadline and opening"), shown(spec.deadline));
     let (zh, en) = shown_span(spec.deadline.micros_since(now()));
     if spec.deadline > now() {
         output.fact(&say("距截止", "time left"), output.words(&say(zh, en), " "));
@@ -221,14 +221,14 @@ fn tell_project(output: &mut Output<'_>, view: &ProjectView) {
     output.fact(&say("状态", "status"), status);
     for (lot, spec) in &spec.lots {
         let line = format!("{} ({})", spec.name, spec.budget);
-        output.fact(&say(format!("标项 {lot}(预算)"), format!("lot {lot} (budget)")), line);
+        output.fact(&say(format!("标项 {lot}（预算）"), format!("lot {lot} (budget)")), line);
     }
     if let Some(own) = &view.own_bid {
         output.fact(&say("已递交", "handed in"), format!("{} {}", own.bid, shown(own.received_at)));
     }
 }
 
-/// 递交加密标书,断线自动续传 / hand a sealed bid in; goes on by itself after a cut, and when run again
+/// 递交加密标书，断线自动续传 / hand a sealed bid in; goes on by itself after a cut, and when run again
 #[derive(Args, Debug)]
 #[command(after_help = "示例 / Example:
   kaibiao-bid submit bid.jmbs --project KX-00823 --server https://bid.example.cn --contact contact.json \\
@@ -242,13 +242,13 @@ pub(super) struct Submit {
     bid: PathBuf,
     #[command(flatten)]
     at: InProject,
-    /// 联系人表(JSON) / the contact form
+    /// 联系人表（JSON） / the contact form
     #[arg(long, value_name = "FILE")]
     contact: PathBuf,
     /// 回执文件 / where the receipt is written; default: BID.jmbs.receipt
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// 单个请求的最大字节数(代理有限制时) / the most bytes of one request, where a proxy sets a limit
+    /// 单个请求的最大字节数（代理有限制时） / the most bytes of one request, where a proxy sets a limit
     #[arg(long, value_name = "BYTES")]
     request_bytes_max: Option<u64>,
 }
@@ -296,7 +296,7 @@ impl Submit {
                     "received_at": moment_json(facts.received_at), "cuts": cuts,
                 }));
                 output.line(&say(
-                    format!("已递交,回执 {}", receipt.display()),
+                    format!("已递交，回执 {}", receipt.display()),
                     format!("handed in, receipt {}", receipt.display()),
                 ));
                 tell_receipt(output, &facts);
@@ -305,8 +305,10 @@ impl Submit {
             Submitted::Refused { refusal, notice } => {
                 if let Some(notice) = notice {
                     let path = notice.display().to_string();
-                    output
-                        .note(&say(format!("拒收通知已保存:{path}"), format!("refusal notice kept: {path}")));
+                    output.note(&say(
+                        format!("拒收通知已保存：{path}"),
+                        format!("refusal notice kept: {path}"),
+                    ));
                     return Err(Problem::of_refusal(&refusal).at(path).into());
                 }
                 Err(Problem::of_refusal(&refusal).into())
@@ -349,7 +351,7 @@ impl Receipt {
     }
 }
 
-/// 撤回已递交的标书(截止时间前) / withdraw the bid, before the deadline
+/// 撤回已递交的标书（截止时间前） / withdraw the bid, before the deadline
 #[derive(Args, Debug)]
 #[command(after_help = "示例 / Example:
   kaibiao-bid withdraw --project KX-00823 --server https://bid.example.cn --reason 报价有误")]
@@ -369,7 +371,7 @@ impl Withdraw {
         let at = session.withdraw(&self.at.project, own.bid, &self.reason).await?;
         output.ok(&json!({ "bid": own.bid, "withdrawn_at": moment_json(at) }));
         output.line(&say(
-            format!("已撤回标书 {}({})", own.bid, shown(at)),
+            format!("已撤回标书 {}（{}）", own.bid, shown(at)),
             format!("withdrew bid {} at {}", own.bid, shown(at)),
         ));
         Ok(())

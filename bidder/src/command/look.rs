@@ -26,7 +26,7 @@ use crate::{
   kaibiao-bid inspect bid.jmbs
   kaibiao-bid inspect bid.jmbs.receipt
 
-A bid package (.bfbs) is not sealed: its prices are shown. 标书包未加密,会显示报价。")]
+A bid package (.bfbs) is not sealed: its prices are shown. 标书包未加密，会显示报价。")]
 pub(super) struct Inspect {
     /// 加密标书、标书包、回执或拒收通知 / a sealed bid, bid package, receipt or refusal notice
     #[arg(value_name = "FILE")]
@@ -42,7 +42,7 @@ impl Inspect {
             Inspected::BidPackage(package) => tell_package(output, package),
             Inspected::SignedFile { text, key } => {
                 output.text(&serde_json::to_string_pretty(text).unwrap_or_default());
-                output.fact(&say("签发密钥(未验证)", "key, not verified"), key);
+                output.fact(&say("签发密钥（未验证）", "key, not verified"), key);
             }
         }
         Ok(())
@@ -58,7 +58,7 @@ fn tell_sealed_bid(output: &mut Output<'_>, bid: &SealedBidSeen) {
     output.fact(&say("字节", "bytes"), bid.bytes);
     if bid.bytes != bid.bytes_stated {
         output.line(&say(
-            format!("文件不完整:应为 {} 字节", bid.bytes_stated),
+            format!("文件不完整：应为 {} 字节", bid.bytes_stated),
             format!("not whole: it should have {} bytes", bid.bytes_stated),
         ));
     }
@@ -80,9 +80,9 @@ fn tell_sealed_bid(output: &mut Output<'_>, bid: &SealedBidSeen) {
 
 fn tell_package(output: &mut Output<'_>, package: &PackageSeen) {
     let kind = if package.sealed {
-        say("备份标书(内含密钥,请勿外传)", "backup bid (it holds the key: keep it to yourself)")
+        say("备份标书（内含密钥，请勿外传）", "backup bid (it holds the key: keep it to yourself)")
     } else {
-        say("标书包(未加密)", "bid package (not sealed)")
+        say("标书包（未加密）", "bid package (not sealed)")
     };
     output.line(&kind);
     output.fact(&say("项目", "project"), &package.project);
@@ -110,7 +110,7 @@ pub(super) struct Open {
     bid: PathBuf,
     #[command(flatten)]
     token: TokenArgs,
-    /// 只检查,不写文件 / only check
+    /// 只检查，不写文件 / only check
     #[arg(long, conflicts_with = "output", required_unless_present = "output")]
     check: bool,
     /// 检查所用线程数 / threads for --check; default: all cores
@@ -140,7 +140,7 @@ impl Open {
                 "token_ms": millis(token), "opening_ms": millis(opened.opening),
             }));
             output.line(&say(
-                format!("已还原为 {}:内含密钥,请妥善保管", path.display()),
+                format!("已还原为 {}：内含密钥，请妥善保管", path.display()),
                 format!("opened into {}: it holds the key, keep it to yourself", path.display()),
             ));
             tell_times(output, token, opened.opening);
@@ -158,7 +158,7 @@ impl Open {
             "check_mb_per_s": rate.round(),
         }));
         output.line(&say(
-            format!("完好:签名、证书、密钥承诺与全部 {} 字节均无误", checked.bytes),
+            format!("完好：签名、证书、密钥承诺与全部 {} 字节均无误", checked.bytes),
             format!("whole: signature, certificate, commitment and all {} bytes hold", checked.bytes),
         ));
         output.fact(&say("签名者", "signed by"), &checked.signer.subject);

@@ -28,7 +28,7 @@ use crate::{
     seal::{SealFault, SealJob},
 };
 
-/// 打包:由开标一览表和 PDF 生成标书包(.bfbs) / pack bid sheets and PDFs into a bid package
+/// 打包：由开标一览表和 PDF 生成标书包（.bfbs） / pack bid sheets and PDFs into a bid package
 #[derive(Args, Debug)]
 #[command(after_help = "示例 / Examples:
   kaibiao-bid pack --project KX-00823 --supplier mingde --sheet sheet.json \\
@@ -45,10 +45,10 @@ pub(super) struct Pack {
     /// 供应商单位号 / the supplier's organisation id
     #[arg(long, value_name = "SUPPLIER")]
     supplier: OrganisationId,
-    /// 开标一览表(JSON) / the bid sheets
+    /// 开标一览表（JSON） / the bid sheets
     #[arg(long, value_name = "FILE")]
     sheet: PathBuf,
-    /// 文件 KIND=FILE,或只属于一个标项的 LOT:KIND=FILE / a document, for every lot or for one
+    /// 文件 KIND=FILE，或只属于一个标项的 LOT:KIND=FILE / a document, for every lot or for one
     #[arg(long = "document", value_name = "[LOT:]KIND=FILE")]
     documents: Vec<DocumentArgument>,
     /// 生成的标书包 / where the package is written
@@ -78,7 +78,7 @@ impl Pack {
         }));
         output.line(&say(
             format!(
-                "已生成标书包 {}:{} 个标项,{} 个文件共 {} 页,{} 字节",
+                "已生成标书包 {}：{} 个标项，{} 个文件共 {} 页，{} 字节",
                 self.output.display(),
                 lots.len(),
                 packed.documents,
@@ -98,19 +98,19 @@ impl Pack {
     }
 }
 
-/// 加密:标书包(.bfbs)生成加密标书(.jmbs),标书包随即成为备份标书 / seal a bid package with the token
+/// 加密：标书包（.bfbs）生成加密标书（.jmbs），标书包随即成为备份标书 / seal a bid package with the token
 #[derive(Args, Debug)]
 #[command(after_help = "示例 / Examples:
   kaibiao-bid seal bid.bfbs --project-file KX-00823.json --token huixin:label=KX01 -o bid.jmbs
   kaibiao-bid seal bid.bfbs --server https://bid.example.cn --pkcs12 mingde.p12 -o bid.jmbs
 
 The bid package then holds the bid's key and becomes the backup bid: whoever has it can open the bid. Keep it to
-yourself. 加密后的标书包含有密钥,即备份标书,请妥善保管,切勿外传。")]
+yourself. 加密后的标书包含有密钥，即备份标书，请妥善保管，切勿外传。")]
 pub(super) struct Seal {
     /// 标书包 / the bid package
     #[arg(value_name = "BID.bfbs")]
     package: PathBuf,
-    /// 保存的项目信息(kaibiao-bid project -o),代替 --server / a saved project instead of --server
+    /// 保存的项目信息（kaibiao-bid project -o），代替 --server / a saved project instead of --server
     #[arg(long, value_name = "FILE", conflicts_with = "server", required_unless_present = "server")]
     project_file: Option<PathBuf>,
     #[command(flatten)]
@@ -119,7 +119,7 @@ pub(super) struct Seal {
     account: AccountArgs,
     #[command(flatten)]
     token: TokenArgs,
-    /// 对已加密过的标书包重新加密,先前的加密标书随之失去备份 / seal a sealed package again under a fresh key
+    /// 对已加密过的标书包重新加密，先前的加密标书随之失去备份 / seal a sealed package again under a fresh key
     #[arg(long)]
     anew: bool,
     /// 生成的加密标书 / where the sealed bid is written
@@ -133,7 +133,7 @@ struct OptionalServer {
     /// 服务器地址 / the server to ask for the project
     #[arg(long, value_name = "URL", env = "KAIBIAO_SERVER")]
     server: Option<String>,
-    /// 只信任此文件中的根证书(PEM) / trust the root certificates in FILE and no others
+    /// 只信任此文件中的根证书（PEM） / trust the root certificates in FILE and no others
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// 允许对其他机器使用不加密的 http / allow plain http to other machines than this one
@@ -179,11 +179,11 @@ impl Seal {
             "token_ms": millis(token), "sealing_ms": millis(sealed.sealing),
         }));
         output.line(&say(
-            format!("已生成加密标书 {}({} 字节)", self.output.display(), sealed.bytes),
+            format!("已生成加密标书 {}（{} 字节）", self.output.display(), sealed.bytes),
             format!("sealed {} ({} bytes)", self.output.display(), sealed.bytes),
         ));
         output.line(&say(
-            format!("备份标书 {}:内含密钥,请妥善保管,切勿外传", self.package.display()),
+            format!("备份标书 {}：内含密钥，请妥善保管，切勿外传", self.package.display()),
             format!("backup bid {}: it holds the key, keep it to yourself", self.package.display()),
         ));
         output.fact(&say("摘要", "header digest"), sealed.header.header_digest);
@@ -210,7 +210,7 @@ impl Seal {
     }
 }
 
-/// 由备份标书再次生成同一份加密标书,逐字节相同 / make the same sealed bid again from its backup
+/// 由备份标书再次生成同一份加密标书，逐字节相同 / make the same sealed bid again from its backup
 #[derive(Args, Debug)]
 #[command(after_help = "示例 / Example:
   kaibiao-bid reseal bid.bfbs -o bid.jmbs")]
@@ -234,7 +234,7 @@ impl Reseal {
             "file": self.output, "bytes": header.file_len(), "header_digest": header.header_digest,
         }));
         output.line(&say(
-            format!("已再次生成 {},与原加密标书逐字节相同", self.output.display()),
+            format!("已再次生成 {}，与原加密标书逐字节相同", self.output.display()),
             format!("made {} again, byte for byte", self.output.display()),
         ));
         Ok(())
@@ -247,7 +247,7 @@ fn read_project(path: &Path) -> Result<ProjectView, Problem> {
         Problem::new(
             "project_file_unusable",
             say(
-                format!("项目信息文件 {} 无法使用:{why}", path.display()),
+                format!("项目信息文件 {} 无法使用：{why}", path.display()),
                 format!("{}: {why}", path.display()),
             ),
             say("请用 kaibiao-bid project -o 重新保存", "save it again with `kaibiao-bid project -o`"),

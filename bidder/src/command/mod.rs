@@ -32,7 +32,7 @@ use crate::{
     token::keep_out_of_dumps,
 };
 
-/// 投标客户端:打包、加密、递交、解密、确认。 The bid client: pack, seal, hand in, unseal, confirm.
+/// 投标客户端：打包、加密、递交、解密、确认。 The bid client: pack, seal, hand in, unseal, confirm.
 #[derive(Parser, Debug)]
 #[command(
     name = "kaibiao-bid",
@@ -42,7 +42,7 @@ use crate::{
                   每个命令均有示例 / every command has examples: kaibiao-bid COMMAND --help"
 )]
 struct Cli {
-    /// 只输出 JSON,每行一个对象 / print JSON for programs, one object a line
+    /// 只输出 JSON，每行一个对象 / print JSON for programs, one object a line
     #[arg(long, global = true)]
     json: bool,
     /// 语言 / language; default: by LANG, else both
@@ -157,7 +157,7 @@ fn online(work: impl Future<Output = Outcome>) -> Outcome {
         }
         Err(fault) => Err(Box::new(Problem::new(
             "system",
-            say(format!("系统资源不足:{fault}"), format!("the system gives no threads: {fault}")),
+            say(format!("系统资源不足：{fault}"), format!("the system gives no threads: {fault}")),
             say("请关闭其他程序后重试", "close other programs and try again"),
         ))),
     }

@@ -26,7 +26,7 @@ pub enum Lang {
     Zh,
     /// English
     En,
-    /// 中文, then English
+    /// 中文，then English
     Both,
 }
 

@@ -126,7 +126,7 @@ impl Watch {
 pub(super) struct Record {
     #[command(flatten)]
     at: InProject,
-    /// 保存记录原文;签名写入 FILE.signature / where the exact text is saved, its signature as FILE.signature
+    /// 保存记录原文；签名写入 FILE.signature / where the exact text is saved, its signature as FILE.signature
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -154,12 +154,12 @@ fn tell_record(output: &mut Output<'_>, record: &CheckedRecord) {
     let facts = &record.facts;
     output.text(&format!("{} {}", facts.head.project, facts.head.name));
     if facts.head.kind == ProjectKind::Exercise {
-        output.line(&say("演练,不具法律效力", "an exercise, which counts for nothing in law"));
+        output.line(&say("演练，不具法律效力", "an exercise, which counts for nothing in law"));
     }
     output.fact(&say("公布时间", "published at"), shown(facts.published_at));
     output.text(&record_tables(facts));
     output.fact(
-        &say("记录摘要(平台签名有效)", "record digest (the platform's signature holds)"),
+        &say("记录摘要（平台签名有效）", "record digest (the platform's signature holds)"),
         record.digest,
     );
 }
@@ -191,7 +191,7 @@ impl Confirm {
             return Err(Problem::new(
                 "other_record",
                 say(
-                    "公布的记录与指定的摘要不符,未确认",
+                    "公布的记录与指定的摘要不符，未确认",
                     "the published record is not the one named; not confirmed",
                 ),
                 say("请重新核对记录", "look at the record again"),
@@ -201,7 +201,7 @@ impl Confirm {
         let signer = Arc::new(chosen.token.signer(chosen.signing()?));
         let at = confirm(&room, &record, signer).await?;
         output.ok(&json!({ "record": record.digest, "confirmed_at": moment_json(at) }));
-        output.line(&say(format!("已确认({})", shown(at)), format!("confirmed at {}", shown(at))));
+        output.line(&say(format!("已确认（{}）", shown(at)), format!("confirmed at {}", shown(at))));
         Ok(())
     }
 }
@@ -256,7 +256,7 @@ async fn raise(
     let stamped = room.object(kind, lot, text).await?;
     output.ok(&json!({ "raised_at": moment_json(stamped) }));
     output.line(&say(
-        format!("已提交({}),现场将予答复", shown(stamped)),
+        format!("已提交（{}），现场将予答复", shown(stamped)),
         format!("raised at {}; it will be answered in the room", shown(stamped)),
     ));
     Ok(())

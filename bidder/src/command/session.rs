@@ -28,7 +28,7 @@ pub struct ServerArgs {
     /// 服务器地址 / the server, such as https://bid.example.cn
     #[arg(long, value_name = "URL", env = "KAIBIAO_SERVER", help_heading = "服务器 / Server")]
     pub server: String,
-    /// 只信任此文件中的根证书(PEM) / trust the root certificates in FILE and no others
+    /// 只信任此文件中的根证书（PEM） / trust the root certificates in FILE and no others
     #[arg(long, value_name = "FILE", help_heading = "服务器 / Server")]
     pub ca: Option<PathBuf>,
     /// 允许对其他机器使用不加密的 http / allow plain http to other machines than this one
@@ -58,7 +58,7 @@ pub struct AccountArgs {
     #[arg(long, requires = "account", help_heading = "账号 / Account")]
     pub password_stdin: bool,
     /// 账号有多个角色时指定 / the role to act in, where the account has several
-    #[arg(long, value_name = "ROLE", requires = "account", help_heading = "账号 / Account")]
+    #[arg(long, value_name = "ROLE", help_heading = "账号 / Account")]
     pub role: Option<RoleName>,
 }
 
@@ -121,7 +121,7 @@ impl Explain for SessionFault {
             SessionFault::Address(fault) => {
                 let next = match fault {
                     AddressFault::Plain(_) => say(
-                        "请使用 https;确知线路安全时可加 --allow-plain",
+                        "请使用 https；确知线路安全时可加 --allow-plain",
                         "use https; where you know the line to be safe, add --allow-plain",
                     ),
                     AddressFault::NotAnAddress(_) | AddressFault::OtherScheme(_) => {
@@ -130,28 +130,28 @@ impl Explain for SessionFault {
                 };
                 Problem::new(
                     "server_address",
-                    say(format!("服务器地址有误:{fault}"), fault.to_string()),
+                    say(format!("服务器地址有误：{fault}"), fault.to_string()),
                     next,
                 )
             }
             SessionFault::Client(fault) => fault.problem(),
             SessionFault::Password(fault) => Problem::new(
                 "password_missing",
-                say(format!("没有得到密码:{fault}"), format!("no password was given: {fault}")),
-                say("请在终端输入,或用 --password-file", "type it at the terminal, or give --password-file"),
+                say(format!("没有得到密码：{fault}"), format!("no password was given: {fault}")),
+                say("请在终端输入，或用 --password-file", "type it at the terminal, or give --password-file"),
             ),
             SessionFault::Token(fault) => fault.problem(),
             SessionFault::NotSignedIn => Problem::new(
                 "not_signed_in",
                 say("尚未登录", "nobody is signed in"),
                 say(
-                    "请先运行 kaibiao-bid sign-in,或加 --token、--pkcs12 或 --account",
+                    "请先运行 kaibiao-bid sign-in，或加 --token、--pkcs12 或 --account",
                     "run `kaibiao-bid sign-in` first, or add --token, --pkcs12 or --account",
                 ),
             ),
             SessionFault::State(why) => Problem::new(
                 "state_unusable",
-                say(format!("会话无法保存:{why}"), format!("the session cannot be kept: {why}")),
+                say(format!("会话无法保存：{why}"), format!("the session cannot be kept: {why}")),
                 say("请用 --state 指定可写的目录", "name a folder of your own with --state"),
             ),
         }
@@ -184,7 +184,7 @@ impl ServerArgs {
             return Ok(client.sign_in(credentials).await?);
         }
         let credentials = match token {
-            Some(token) => Some(token_credentials(token).map_err(SessionFault::Token)?),
+            Some(token) => Some(token_credentials(token, account).map_err(SessionFault::Token)?),
             None => None,
         };
         if let Some(stored) = self.stored(client.address()) {
@@ -271,6 +271,7 @@ impl AccountArgs {
 ///
 /// # Errors
 /// The token has no certificate that signs, or several.
-pub fn token_credentials(token: &ChosenToken) -> Result<Credentials, ChoiceFault> {
-    Ok(Credentials::token(Arc::new(token.token.signer(token.signing()?))))
+pub fn token_credentials(token: &ChosenToken, options: &AccountArgs) -> Result<Credentials, ChoiceFault> {
+    let signer = Arc::new(token.token.signer(token.signing()?));
+    Ok(Credentials::Token { account: None, signer, role: options.role.map(Role::from) })
 }

@@ -21,12 +21,14 @@ pub(super) struct Teller<'a, 'b> {
     pub(super) output: &'a mut Output<'b>,
     /// What bids and organisations are called.
     pub(super) names: Names,
+    /// The connection was lost and people were told.
+    lost: bool,
 }
 
 impl<'a, 'b> Teller<'a, 'b> {
     /// Knows no names yet.
     pub(super) fn new(output: &'a mut Output<'b>) -> Self {
-        Self { output, names: Names::default() }
+        Self { output, names: Names::default(), lost: false }
     }
 
     /// Tells one thing.
@@ -39,7 +41,7 @@ impl<'a, 'b> Teller<'a, 'b> {
                 );
                 self.note(say(
                     format!(
-                        "{} {}:标书 {},开标时间 {}",
+                        "{} {}：标书 {}，开标时间 {}",
                         view.spec.id,
                         view.spec.name,
                         bid.bid,
@@ -47,6 +49,10 @@ impl<'a, 'b> Teller<'a, 'b> {
                     ),
                     format!("{}: bid {}, opening at {}", view.spec.id, bid.bid, shown(view.spec.deadline)),
                 ));
+            }
+            Told::Joined { view } => {
+                self.names = Names::of(view);
+                self.event("joined", json!({ "seq": view.seq, "status": view.status }));
             }
             Told::CheckedIn => {
                 self.event("checked_in", json!({}));
@@ -65,21 +71,21 @@ impl<'a, 'b> Teller<'a, 'b> {
             Told::OrderHolds { epoch } => {
                 self.event("order_holds", json!({ "epoch": epoch }));
                 self.note(say(
-                    format!("解密令(第 {epoch} 次)已核验:签名、项目、时间无误"),
+                    format!("解密令（第 {epoch} 次）已核验：签名、项目、时间无误"),
                     format!("opening order {epoch} was checked: signature, project and time hold"),
                 ));
             }
             Told::OrderRefused { fault } => {
                 self.event("order_refused", json!({ "why": fault.to_string() }));
                 self.note(say(
-                    format!("收到一份不合规的解密令,未予执行:{fault}。请联系代理机构"),
+                    format!("收到一份不合规的解密令，未予执行：{fault}。请联系代理机构"),
                     format!("an opening order was not obeyed: {fault}; tell the agency"),
                 ));
             }
             Told::ClockBehind { deadline, now } => {
                 self.event("clock_behind", json!({ "deadline": deadline, "now": now }));
                 self.note(say(
-                    format!("本机时钟 {} 早于截止时间 {},到时再解密;如本机时钟有误请校准", shown(*now), shown(*deadline)),
+                    format!("本机时钟 {} 早于截止时间 {}，到时再解密；如本机时钟有误请校准", shown(*now), shown(*deadline)),
                     format!(
                         "by this machine's clock it is {}, before the deadline {}: waiting; set the clock if it is wrong",
                         shown(*now),
@@ -98,7 +104,7 @@ impl<'a, 'b> Teller<'a, 'b> {
                 if let Some(cause) = reported {
                     let words = cause_words(*cause);
                     self.note(say(
-                        format!("已告知开标室:{}", words.zh),
+                        format!("已告知开标室：{}", words.zh),
                         format!("the room was told: {}", words.en),
                     ));
                 }
@@ -109,7 +115,7 @@ impl<'a, 'b> Teller<'a, 'b> {
                     json!({ "epoch": epoch, "parts": parts, "token_ms": millis(*token), "by_backup": by_backup }),
                 );
                 self.note(say(
-                    format!("{parts} 个部分的密钥已由平台保存(CA 锁用时 {} ms)", millis(*token)),
+                    format!("{parts} 个部分的密钥已由平台保存（CA 锁用时 {} ms）", millis(*token)),
                     format!("the platform keeps the keys of {parts} parts (token {} ms)", millis(*token)),
                 ));
             }
@@ -138,16 +144,18 @@ impl<'a, 'b> Teller<'a, 'b> {
             Link::Lost { why, tries } => {
                 self.event("link_lost", json!({ "why": why, "tries": tries }));
                 // Told once a cut, not at every try.
-                if *tries == 1 {
+                if !std::mem::replace(&mut self.lost, true) {
                     self.note(say(
-                        format!("连接中断,自动重连中:{why}"),
+                        format!("连接中断，自动重连中：{why}"),
                         format!("the connection is lost, trying again: {why}"),
                     ));
                 }
             }
             Link::Connected => {
                 self.event("link_connected", json!({}));
-                self.note(say("已连接", "connected"));
+                if std::mem::take(&mut self.lost) {
+                    self.note(say("已重新连接", "connected again"));
+                }
             }
             Link::Idle => {}
         }

@@ -13,7 +13,7 @@ use crate::{clock::shown, report::say};
 pub(super) fn tell_receipt(output: &mut Output<'_>, facts: &ReceiptFacts) {
     output.fact(&say("项目", "project"), format!("{} {}", facts.project, facts.project_name));
     if facts.kind == ProjectKind::Exercise {
-        output.line(&say("演练,不具法律效力", "an exercise, which counts for nothing in law"));
+        output.line(&say("演练，不具法律效力", "an exercise, which counts for nothing in law"));
     }
     output.fact(&say("供应商", "supplier"), &facts.supplier_name);
     output.fact(&say("收到时间", "received at"), shown(facts.received_at));

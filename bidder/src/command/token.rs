@@ -146,7 +146,8 @@ impl TokenArgs {
         let source = self.pin_source();
         let mut asked = 0;
         loop {
-            let again = if asked > 0 { "密码错误,请重新输入 / wrong password, again. " } else { "" };
+            let again =
+                if asked > 0 { "密码错误，请重新输入 / wrong password, again. " } else { "" };
             let label = format!("{again}请输入证书文件 {0} 的密码 / password of {0}", path.display());
             let password = source.read(&label).map_err(|fault| ChoiceFault::Use(fault.into()))?;
             asked += 1;

@@ -41,7 +41,7 @@ pub(super) enum UntilWhen {
     Published,
 }
 
-/// 解密:参加开标,收到解密令后用 CA 锁解密 / unseal: take part in the opening with the token
+/// 解密：参加开标，收到解密令后用 CA 锁解密 / unseal: take part in the opening with the token
 #[derive(Args, Debug)]
 #[command(after_help = "示例 / Examples:
   kaibiao-bid unseal --project KX-00823 --server https://bid.example.cn --bid bid.jmbs --token huixin:label=KX01
@@ -50,14 +50,14 @@ pub(super) enum UntilWhen {
 May be started before the deadline: it waits. The token unwraps the bid's key only for an opening order of this very
 project, signed with the opening key the bid is bound to, and not before its deadline by this machine's clock. Only the
 keys of the lots being opened leave this machine, sealed to the order's one-time key. Run it again after any cut.
-可在截止前启动并等待;断线、重启后再次运行即可继续。")]
+可在截止前启动并等待；断线、重启后再次运行即可继续。")]
 pub(super) struct Unseal {
     #[command(flatten)]
     at: InProject,
-    /// 本地的加密标书;不给则向平台取回标书头 / the own copy; else its header is fetched from the platform
+    /// 本地的加密标书；不给则向平台取回标书头 / the own copy; else its header is fetched from the platform
     #[arg(long, value_name = "BID.jmbs")]
     bid: Option<PathBuf>,
-    /// 备份标书,仅在代理机构启用后使用 / the backup bid, used only once the agent has admitted it
+    /// 备份标书，仅在代理机构启用后使用 / the backup bid, used only once the agent has admitted it
     #[arg(long, value_name = "BID.bfbs")]
     backup: Option<PathBuf>,
     /// CA 锁无法解密时是否报告开标室 / when trouble with the token is reported to the room
@@ -114,7 +114,7 @@ fn conclude(output: &mut Output<'_>, unsealed: &Unsealed) -> Outcome {
     let (code, words) = match unsealed.ending {
         Some(Ending::Unsealed) => ("unsealed", status_words(&BidStatus::Unsealed)),
         Some(Ending::KeysKept) => {
-            ("keys_kept", say("密钥已由平台保存,可以离开", "the platform keeps the keys; you may leave"))
+            ("keys_kept", say("密钥已由平台保存，可以离开", "the platform keeps the keys; you may leave"))
         }
         Some(Ending::NotOpened) => ("not_opened", status_words(&BidStatus::NotOpened)),
         Some(Ending::Failed(cause)) => {
@@ -123,7 +123,7 @@ fn conclude(output: &mut Output<'_>, unsealed: &Unsealed) -> Outcome {
                 "not_unsealed",
                 words,
                 say(
-                    "请联系代理机构;可提出异议(kaibiao-bid object)",
+                    "请联系代理机构；可提出异议（kaibiao-bid object）",
                     "ask the agency; you may object (`kaibiao-bid object`)",
                 ),
             )
@@ -140,7 +140,7 @@ fn conclude(output: &mut Output<'_>, unsealed: &Unsealed) -> Outcome {
         None => {
             return Err(Problem::new(
                 "not_unsealed",
-                say("记录已公布,本标书未解密", "the record is published and the bid was not unsealed"),
+                say("记录已公布，本标书未解密", "the record is published and the bid was not unsealed"),
                 say("请联系代理机构", "ask the agency"),
             )
             .into());
@@ -150,7 +150,7 @@ fn conclude(output: &mut Output<'_>, unsealed: &Unsealed) -> Outcome {
     output.line(&words);
     if unsealed.published {
         output.line(&say(
-            "开标记录已公布:kaibiao-bid record 查看,kaibiao-bid confirm 确认",
+            "开标记录已公布：kaibiao-bid record 查看，kaibiao-bid confirm 确认",
             "the record is published: see it with `kaibiao-bid record`, confirm it with `kaibiao-bid confirm`",
         ));
     }

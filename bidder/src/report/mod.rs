@@ -84,19 +84,19 @@ impl Explain for TokenFault {
 impl Explain for PinFault {
     fn problem(&self) -> Problem {
         let (code, zh) = match self {
-            PinFault::NoTerminal => ("pin_no_terminal", "没有提供 PIN 码,也没有可供输入的终端".to_owned()),
+            PinFault::NoTerminal => ("pin_no_terminal", "没有提供 PIN 码，也没有可供输入的终端".to_owned()),
             PinFault::Cancelled => ("pin_cancelled", "未输入 PIN 码".to_owned()),
             PinFault::Empty(from) => ("pin_empty", format!("从 {from} 读到的 PIN 码为空")),
             PinFault::TooLong(from) => ("pin_too_long", format!("从 {from} 读到的 PIN 码过长")),
             PinFault::Unreadable { from, source } => {
-                ("pin_unreadable", format!("无法从 {from} 读取 PIN 码:{source}"))
+                ("pin_unreadable", format!("无法从 {from} 读取 PIN 码：{source}"))
             }
         };
         Problem::new(
             code,
             say(zh, self.to_string()),
             say(
-                "请在终端输入,或用 --pin-file、--pin-stdin 提供;未消耗任何次数",
+                "请在终端输入，或用 --pin-file、--pin-stdin 提供；未消耗任何次数",
                 "type it at the terminal, or give --pin-file or --pin-stdin; no try was used up",
             ),
         )
@@ -107,7 +107,7 @@ impl Explain for VendorsFault {
     fn problem(&self) -> Problem {
         Problem::new(
             "vendors_file_unusable",
-            say(format!("CA 厂商配置不可用:{self}"), self.to_string()),
+            say(format!("CA 厂商配置不可用：{self}"), self.to_string()),
             say("请按 docs/tokens.md 修正", "correct it as docs/tokens.md says"),
         )
     }
@@ -117,7 +117,7 @@ impl Explain for NotASelector {
     fn problem(&self) -> Problem {
         Problem::new(
             "token_selector_malformed",
-            say(format!("CA 锁的选择写法有误:{self}"), self.to_string()),
+            say(format!("CA 锁的选择写法有误：{self}"), self.to_string()),
             say(
                 "例如 huixin:label=KX01;kaibiao-bid tokens 可列出现有的锁",
                 "for example huixin:label=KX01; `kaibiao-bid tokens` lists those plugged in",
@@ -131,27 +131,27 @@ pub fn package_problem(fault: &PackageFault) -> Problem {
     let code = format!("package_{}", fault.code());
     let (zh, next) = match fault {
         PackageFault::File { path, source } => (
-            format!("无法读写 {}:{source}", path.display()),
+            format!("无法读写 {}：{source}", path.display()),
             say("请检查路径、权限和磁盘空间", "check the path, its rights and the disk's room"),
         ),
         PackageFault::Document { path, why } => (
-            format!("{} 不能打包:{why}", path.display()),
+            format!("{} 不能打包：{why}", path.display()),
             say("请检查该文件后重试", "check the file and try again"),
         ),
         PackageFault::Io(source) => (
-            format!("标书包读写失败:{source}"),
+            format!("标书包读写失败：{source}"),
             say("请检查磁盘空间与文件是否完整", "check the disk's room and that the file is whole"),
         ),
         PackageFault::NotAZip => (
-            "该文件不是标书包(.bfbs)".to_owned(),
+            "该文件不是标书包（.bfbs）".to_owned(),
             say(
                 "请选择由 kaibiao-bid pack 生成的 .bfbs 文件",
                 "choose a .bfbs file made by `kaibiao-bid pack`",
             ),
         ),
         other => (
-            format!("标书包不合格式:{other}"),
-            say("请改用完好的副本,或重新打包", "use a whole copy, or pack it again"),
+            format!("标书包不合格式：{other}"),
+            say("请改用完好的副本，或重新打包", "use a whole copy, or pack it again"),
         ),
     };
     Problem::new(&code, say(zh, fault.to_string()), next)

@@ -56,7 +56,7 @@ impl Names {
     pub fn words(&self, event: &RoomEvent) -> Say {
         match event {
             RoomEvent::ProjectPublished { spec } => say(
-                format!("项目 {} 已发布,投标截止时间 {}", spec.id, shown(spec.deadline)),
+                format!("项目 {} 已发布，投标截止时间 {}", spec.id, shown(spec.deadline)),
                 format!("project {} was published, deadline {}", spec.id, shown(spec.deadline)),
             ),
             RoomEvent::ReceivingClosed { lots, bidders } => {
@@ -65,16 +65,16 @@ impl Names {
                         let fate = if count.opens {
                             ("开标", "opens")
                         } else {
-                            ("不足三家,不开标", "fewer than three, stays sealed")
+                            ("不足三家，不开标", "fewer than three, stays sealed")
                         };
                         (
-                            format!("标项{lot}:{} 家({})", count.bids, fate.0),
+                            format!("标项{lot}：{} 家（{}）", count.bids, fate.0),
                             format!("lot {lot}: {} ({})", count.bids, fate.1),
                         )
                     };
                 let (zh, en): (Vec<_>, Vec<_>) = lots.iter().map(lot).unzip();
                 say(
-                    format!("投标截止,共 {} 家;{}", bidders.len(), zh.join(";")),
+                    format!("投标截止，共 {} 家；{}", bidders.len(), zh.join("；")),
                     format!("receiving closed with {} bids; {}", bidders.len(), en.join("; ")),
                 )
             }
@@ -84,15 +84,15 @@ impl Names {
                 say(format!("{by} 开始开标"), format!("{by} started the opening"))
             }
             RoomEvent::OrderIssued { epoch, window_closes_at, .. } => say(
-                format!("发布解密令(第 {epoch} 次),解密截止 {}", shown(*window_closes_at)),
+                format!("发布解密令（第 {epoch} 次），解密截止 {}", shown(*window_closes_at)),
                 format!("opening order {epoch} issued, the window closes at {}", shown(*window_closes_at)),
             ),
             RoomEvent::BidChanged { bid, status, .. } => {
                 let (who, words) = (self.bid(bid), status_words(status));
-                say(format!("{who}:{}", words.zh), format!("{who}: {}", words.en))
+                say(format!("{who}：{}", words.zh), format!("{who}: {}", words.en))
             }
             RoomEvent::WindowExtended { window_closes_at, minutes, reason } => say(
-                format!("解密时间延长 {minutes} 分钟至 {}:{reason}", shown(*window_closes_at)),
+                format!("解密时间延长 {minutes} 分钟至 {}：{reason}", shown(*window_closes_at)),
                 format!(
                     "the window is {minutes} minutes longer, until {}: {reason}",
                     shown(*window_closes_at)
@@ -108,11 +108,11 @@ impl Names {
                 say(format!("{zh}{because}"), format!("{en}{because}"))
             }
             RoomEvent::RecordsPublished { record } => say(
-                format!("开标记录已公布,共 {} 个标项", record.lots.len()),
+                format!("开标记录已公布，共 {} 个标项", record.lots.len()),
                 format!("the records of {} lots were published", record.lots.len()),
             ),
             RoomEvent::RecordSigned { digest, .. } => say(
-                format!("平台已签署开标记录,摘要 {digest}"),
+                format!("平台已签署开标记录，摘要 {digest}"),
                 format!("the platform signed the record, digest {digest}"),
             ),
             RoomEvent::CheckedIn { organisation } => {
@@ -120,7 +120,7 @@ impl Names {
                 say(format!("{who} 已签到"), format!("{who} signed in"))
             }
             RoomEvent::RowReadOut { lot, no } => {
-                say(format!("唱标:标项{lot} 第 {no} 行"), format!("read out: lot {lot}, row {no}"))
+                say(format!("唱标：标项{lot} 第 {no} 行"), format!("read out: lot {lot}, row {no}"))
             }
             RoomEvent::ObjectionRaised { no, kind, text, organisation, .. } => {
                 let who = self.organisation(organisation);
@@ -128,17 +128,17 @@ impl Names {
                     ObjectionKind::Objection => ("提出异议", "objects"),
                     ObjectionKind::Recusal => ("申请回避", "asks for recusal"),
                 };
-                say(format!("{who} {zh}(第 {no} 号):{text}"), format!("{who} {en} (no. {no}): {text}"))
+                say(format!("{who} {zh}（第 {no} 号）：{text}"), format!("{who} {en} (no. {no}): {text}"))
             }
             RoomEvent::ObjectionAnswered { no, text } => {
-                say(format!("第 {no} 号异议的答复:{text}"), format!("answer to no. {no}: {text}"))
+                say(format!("第 {no} 号异议的答复：{text}"), format!("answer to no. {no}: {text}"))
             }
             RoomEvent::RecordConfirmed { supplier } => {
                 let who = self.organisation(supplier);
                 say(format!("{who} 已确认开标记录"), format!("{who} confirmed the record"))
             }
             RoomEvent::ConfirmationsDeemed { suppliers } => say(
-                format!("{} 家未确认,视为认可", suppliers.len()),
+                format!("{} 家未确认，视为认可", suppliers.len()),
                 format!("{} who did not confirm are deemed to accept", suppliers.len()),
             ),
             RoomEvent::OpeningEnded => say("开标结束", "the opening ended"),
@@ -153,7 +153,7 @@ pub fn project_words(status: ProjectStatus) -> Say {
         ProjectStatus::AwaitingStart => say("待开标", "awaiting the opening"),
         ProjectStatus::AwaitingOrder => say("开标准备中", "the opening is being prepared"),
         ProjectStatus::AwaitingKeys => say("解密中", "suppliers unseal"),
-        ProjectStatus::Settling => say("解密结束,整理中", "the window is closed, work in hand is finished"),
+        ProjectStatus::Settling => say("解密结束，整理中", "the window is closed, work in hand is finished"),
         ProjectStatus::Published => say("开标记录已公布", "the record is published"),
         ProjectStatus::Ended => say("开标已结束", "the opening has ended"),
     }
@@ -162,25 +162,25 @@ pub fn project_words(status: ProjectStatus) -> Say {
 /// Where a bid stands, in words.
 pub fn status_words(status: &BidStatus) -> Say {
     match status {
-        BidStatus::NotOpened => say("未开标(不足三家)", "not opened (fewer than three)"),
+        BidStatus::NotOpened => say("未开标（不足三家）", "not opened (fewer than three)"),
         BidStatus::AwaitingKeys => say("待解密", "awaiting its keys"),
         BidStatus::Unsealing => say("解密中", "being unsealed"),
         BidStatus::Unsealed => say("已解密", "unsealed"),
         BidStatus::Failed { cause, grace_until } => {
             let words = cause_words(*cause);
             say(
-                format!("解密失败:{},可在 {} 前补救", words.zh, shown(*grace_until)),
+                format!("解密失败：{}，可在 {} 前补救", words.zh, shown(*grace_until)),
                 format!("failed: {}; may be mended until {}", words.en, shown(*grace_until)),
             )
         }
         BidStatus::AwaitingBackup { until } => say(
-            format!("备份标书已启用,截至 {}", shown(*until)),
+            format!("备份标书已启用，截至 {}", shown(*until)),
             format!("its backup is admitted until {}", shown(*until)),
         ),
         BidStatus::Settled { cause } => {
             let (words, consequence) = (cause_words(*cause), consequence_words(cause.consequence()));
             say(
-                format!("未解密:{}({})", words.zh, consequence.zh),
+                format!("未解密：{}（{}）", words.zh, consequence.zh),
                 format!("not unsealed: {} ({})", words.en, consequence.en),
             )
         }
@@ -216,18 +216,18 @@ pub fn own_words(event: &OwnEvent) -> Say {
             format!("bid {bid} was received at {}", shown(*received_at)),
         ),
         OwnEvent::UploadRefused { code, received_at, .. } => say(
-            format!("{} 的上传被拒收({})", shown(*received_at), refusal_code_zh(*code)),
+            format!("{} 的上传被拒收（{}）", shown(*received_at), refusal_code_zh(*code)),
             format!("the upload of {} was refused ({})", shown(*received_at), code.as_str()),
         ),
         OwnEvent::BidWithdrawn { bid } => {
             say(format!("标书 {bid} 已撤回"), format!("bid {bid} was withdrawn"))
         }
         OwnEvent::KeysAsked { parts, .. } => say(
-            format!("请解密:平台请求 {} 个部分的密钥", parts.len()),
+            format!("请解密：平台请求 {} 个部分的密钥", parts.len()),
             format!("please unseal: the keys of {} parts are asked for", parts.len()),
         ),
         OwnEvent::KeysKept { .. } => {
-            say("密钥已由平台保存,可以离开", "the platform keeps your keys; you may leave")
+            say("密钥已由平台保存，可以离开", "the platform keeps your keys; you may leave")
         }
         OwnEvent::UnsealingFailed { cause, grace_until, .. } => {
             status_words(&BidStatus::Failed { cause: *cause, grace_until: *grace_until })

@@ -24,7 +24,7 @@ pub fn lot_table(no: u16, name: &str, record: &LotRecord) -> String {
         LotRecord::NotOpened { rule, bids } => {
             let names: Vec<&str> = bids.iter().map(|bid| bid.supplier.as_str()).collect();
             let who = if names.is_empty() { "—".to_owned() } else { names.join("、") };
-            heading + &format!("未开标(不足三家),依据 {rule};已递交:{who}\n")
+            heading + &format!("未开标（不足三家），依据 {rule}；已递交：{who}\n")
         }
     }
 }

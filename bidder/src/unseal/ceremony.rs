@@ -131,6 +131,11 @@ impl Ceremony {
         }
     }
 
+    /// Why the bid failed last, learned from elsewhere than the room.
+    pub fn remember_cause(&mut self, cause: FailureCause) {
+        self.last_cause = Some(cause);
+    }
+
     /// What is fixed.
     pub fn fixed(&self) -> &Fixed {
         &self.fixed
@@ -236,13 +241,10 @@ impl Ceremony {
             // After a restart of the platform only keys that were not acknowledged are asked for again: then the
             // bid still, or again, awaits them.
             Some(BidStatus::AwaitingKeys) if self.kept_at == Some(epoch) => Move::Wait,
-            Some(BidStatus::AwaitingKeys) if self.restored && self.fixed.has_backup => {
-                Move::ReleaseBackup(order)
-            }
             Some(BidStatus::AwaitingKeys) if self.token_failed_at != Some(epoch) => Move::Release(order),
             // A failure may be mended in its time of grace, by the right token for instance.
             Some(BidStatus::Failed { cause, .. })
-                if mends_by_token(cause)
+                if mends_by_keys(cause)
                     && self.token_failed_at != Some(epoch)
                     && self.kept_at != Some(epoch) =>
             {
@@ -337,13 +339,15 @@ fn parts_asked(parts: &[PartName], order: &OpeningOrder) -> Vec<PartName> {
     parts.iter().copied().filter(|part| *part == PartName::Common || lots.contains(part)).collect()
 }
 
-fn mends_by_token(cause: FailureCause) -> bool {
+fn mends_by_keys(cause: FailureCause) -> bool {
     match cause {
-        FailureCause::WrongToken | FailureCause::TokenTrouble | FailureCause::WrongKey => true,
+        FailureCause::WrongToken
+        | FailureCause::TokenTrouble
+        | FailureCause::WrongKey
+        | FailureCause::PlatformFault => true,
         FailureCause::DamagedUpload
         | FailureCause::MalformedPackage
         | FailureCause::DamagedStore
-        | FailureCause::NoShow
-        | FailureCause::PlatformFault => false,
+        | FailureCause::NoShow => false,
     }
 }

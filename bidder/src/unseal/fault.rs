@@ -64,7 +64,7 @@ impl Explain for UnsealFault {
                 "other_bid",
                 say("所给的加密标书不是已递交的那一份", self.to_string()),
                 say(
-                    "请指定最后一次递交的 .jmbs;也可不指定,由客户端向平台取回标书头",
+                    "请指定最后一次递交的 .jmbs；也可不指定，由客户端向平台取回标书头",
                     "name the .jmbs handed in last; or name none, and its header is fetched from the platform",
                 ),
             ),
@@ -72,7 +72,7 @@ impl Explain for UnsealFault {
                 "other_platform",
                 say("平台出示的开标密钥与标书所绑定的不同", self.to_string()),
                 say(
-                    "请勿解密:核对服务器地址,并立即联系代理机构",
+                    "请勿解密：核对服务器地址，并立即联系代理机构",
                     "do not unseal: check the address and tell the agency at once",
                 ),
             ),

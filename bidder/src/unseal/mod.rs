@@ -20,7 +20,7 @@ use kaibiao_protocol::{
     ids::BidId,
     moment::Moment,
     refusal::RefusalCode,
-    view::{OwnBid, RoomEvent, UploadVerdict, ViewEvent},
+    view::{OwnBid, OwnEvent, RoomEvent, UploadVerdict, ViewEvent},
 };
 use kaibiao_sealed::{
     envelope::seal_envelope,
@@ -168,8 +168,10 @@ type Tell<'a> = &'a mut (dyn FnMut(Told<'_>) + Send);
 
 impl TakingPart {
     async fn run(mut self, tell: Tell<'_>) -> Result<Unsealed, UnsealFault> {
+        self.remember().await?;
         let view = self.room.view().await?;
         let mut events = self.room.events(view.seq).await?;
+        tell(Told::Joined { view: &view });
         let mut link = self.room.session().link();
         let noticed = self.ceremony.see(&view, now());
         self.tell_noticed(&noticed, tell);
@@ -192,6 +194,22 @@ impl TakingPart {
                 Move::Restore => self.restore(tell).await?,
             }
         }
+    }
+
+    /// Learns from the own stream's past why the bid failed last, which the room's present does not say.
+    async fn remember(&mut self) -> Result<(), UnsealFault> {
+        let mut own = self.room.own_events(0).await?;
+        let mut seq = 0;
+        while seq < own.reached() {
+            let notice = own.next().await?;
+            seq = notice.seq;
+            if let ViewEvent::Own(OwnEvent::UnsealingFailed { bid, cause, .. }) = notice.event
+                && bid == self.ceremony.fixed().bid
+            {
+                self.ceremony.remember_cause(cause);
+            }
+        }
+        Ok(())
     }
 
     fn end(&self) -> Option<Unsealed> {
@@ -369,7 +387,7 @@ impl TakingPart {
         let upload = Upload {
             project: self.room.project().clone(),
             id: draw_upload_id(),
-            purpose: UploadPurpose::Restore,
+            purpose: UploadPurpose::Restore(self.ceremony.fixed().bid),
             form: Vec::new(),
             pieces: Arc::new(FilePieces::open(&restored.0)?),
             request_bytes_max: u64::MAX,

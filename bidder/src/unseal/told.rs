@@ -5,7 +5,7 @@ use std::time::Duration;
 use kaibiao_protocol::{
     bid::FailureCause,
     moment::Moment,
-    view::{OwnBid, ProjectView, RoomEvent},
+    view::{OwnBid, ProjectView, RoomEvent, RoomView},
 };
 use kaibiao_sealed::order::OrderFault;
 
@@ -23,6 +23,11 @@ pub enum Told<'a> {
         view: &'a ProjectView,
         /// The bid.
         bid: &'a OwnBid,
+    },
+    /// The room as it stands; its events follow.
+    Joined {
+        /// It.
+        view: &'a RoomView,
     },
     /// Signed in to the room.
     CheckedIn,
