@@ -51,7 +51,8 @@ pub enum BackupFault {
 /// The last thing a backup writes: without it the folder is no whole one.
 const WHOLE: &str = "BACKUP";
 
-/// Copies journal and files into the new or empty folder `to` while the server runs, and gives the head of the copy.
+/// Copies journal and files into the new or empty folder `to` while the server runs, and gives the head of
+/// the copy.
 ///
 /// # Errors
 /// See [`BackupFault`].
@@ -72,14 +73,17 @@ pub fn back_up(journal: &dyn Journal, files: &LocalFiles, to: &Path) -> Result<H
     Ok(head)
 }
 
-/// Makes a data folder in the new or empty folder `to` from the backup in `from`, with a new epoch. The keys are put
-/// into `to/keys` by hand, from their own backup, before the first start.
+/// Makes a data folder in the new or empty folder `to` from the backup in `from`, with a new epoch. The keys
+/// are put into `to/keys` by hand, from their own backup, before the first start.
 ///
 /// # Errors
 /// See [`BackupFault`].
 pub fn restore(from: &Path, to: &Path) -> Result<StartReport, BackupFault> {
     if !from.join(WHOLE).exists() {
-        return Err(BackupFault::NotWhole { path: from.to_owned(), what: "its last file, BACKUP, is missing" });
+        return Err(BackupFault::NotWhole {
+            path: from.to_owned(),
+            what: "its last file, BACKUP, is missing",
+        });
     }
     let folder = DataDir::open(to)?;
     if folder.journal().exists() || folder.files().exists() {

@@ -38,7 +38,10 @@ pub enum DataDirFault {
         holder: String,
     },
     /// A newer program made it.
-    #[error("{path} has data format {found}, this program knows up to {FORMAT_VERSION}: use a newer program (docs/operations.md, \"An older program\")")]
+    #[error(
+        "{path} has data format {found}, this program knows up to {FORMAT_VERSION}: use a newer program \
+         (docs/operations.md, \"An older program\")"
+    )]
     Newer {
         /// The folder.
         path: PathBuf,
@@ -76,7 +79,11 @@ impl DataDir {
     /// # Errors
     /// See [`DataDirFault`].
     pub fn open(path: &Path) -> Result<Self, DataDirFault> {
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(DataDirFault::disk("make", path))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(DataDirFault::disk("make", path))?;
         let lock = lock(path)?;
         match format(path)? {
             Some(FORMAT_VERSION) => {}
@@ -130,7 +137,8 @@ fn lock(folder: &Path) -> Result<File, DataDirFault> {
             let mut holder = String::new();
             // Best told by name; the lock counts either way.
             let _ = file.read_to_string(&mut holder);
-            let holder = if holder.trim().is_empty() { "unknown".to_owned() } else { holder.trim().to_owned() };
+            let holder =
+                if holder.trim().is_empty() { "unknown".to_owned() } else { holder.trim().to_owned() };
             return Err(DataDirFault::InUse { path: folder.to_owned(), holder });
         }
         Err(fault) => return Err(DataDirFault::disk("lock", &path)(fault.into())),
@@ -149,7 +157,8 @@ fn format(folder: &Path) -> Result<Option<u32>, DataDirFault> {
     let path = folder.join(FORMAT);
     match fs::read_to_string(&path) {
         Ok(text) => {
-            let version = text.trim_end().strip_prefix(FORMAT_WORD).and_then(|rest| rest.trim_start().parse().ok());
+            let version =
+                text.trim_end().strip_prefix(FORMAT_WORD).and_then(|rest| rest.trim_start().parse().ok());
             version.map(Some).ok_or_else(|| DataDirFault::Foreign { path: folder.to_owned() })
         }
         Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -96,7 +96,13 @@ impl Report {
                 object
             })
             .collect();
-        json!({ "bench": self.bench, "machine": self.machine, "facts": facts, "measured": lines, "reached": self.reached() })
+        json!({
+            "bench": self.bench,
+            "machine": self.machine,
+            "facts": facts,
+            "measured": lines,
+            "reached": self.reached(),
+        })
     }
 
     fn text(&self) -> String {
@@ -110,7 +116,11 @@ impl Report {
         }
         for line in &self.lines {
             let verdict = line.wanted.map_or(String::new(), |wanted| {
-                format!("   ({}: {})", wanted.words(), if wanted.met_by(line.value) { "reached" } else { "NOT REACHED" })
+                format!(
+                    "   ({}: {})",
+                    wanted.words(),
+                    if wanted.met_by(line.value) { "reached" } else { "NOT REACHED" }
+                )
             });
             text.push_str(&format!("{:<44} {:>12} {}{verdict}\n", line.name, shown(line.value), line.unit));
         }

@@ -41,8 +41,8 @@ impl Durations {
     }
 }
 
-/// Measures `rounds` times each thing in `things`, in turns, and gives their durations in the same order. The first
-/// round warms up and does not count.
+/// Measures `rounds` times each thing in `things`, in turns, and gives their durations in the same order. The
+/// first round warms up and does not count.
 pub fn in_turns<const N: usize>(rounds: usize, mut things: [&mut dyn FnMut(); N]) -> [Durations; N] {
     let mut durations = std::array::from_fn(|_| Durations::default());
     for round in 0..=rounds {

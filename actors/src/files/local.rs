@@ -17,7 +17,9 @@ use rustix::{
     io::Errno,
 };
 
-use super::{FILE_BYTES_MAX, FileFault, Files, ROOM_KEPT_BYTES, STAGED_OPEN_MAX, StoredFile, open_staged::OpenStaged};
+use super::{
+    FILE_BYTES_MAX, FileFault, Files, ROOM_KEPT_BYTES, STAGED_OPEN_MAX, StoredFile, open_staged::OpenStaged,
+};
 
 /// A store in a folder. Clones are the same store.
 #[derive(Clone)]
@@ -36,7 +38,8 @@ struct Deletes {
     waiting: BTreeSet<FileId>,
 }
 
-/// While it lives, deletes are noted and not made: a backup that copied the journal finds every file it names.
+/// While it lives, deletes are noted and not made: a backup that copied the journal finds every file it
+/// names.
 pub struct DeletesHeld(LocalFiles);
 
 #[derive(Clone, Copy)]
@@ -92,8 +95,8 @@ impl LocalFiles {
         DeletesHeld(self.clone())
     }
 
-    /// Copies every file, staged and sealed, into the new or empty folder `to`, and syncs the copies. Take the copy
-    /// of the journal first, and hold deletes back around both.
+    /// Copies every file, staged and sealed, into the new or empty folder `to`, and syncs the copies. Take
+    /// the copy of the journal first, and hold deletes back around both.
     ///
     /// # Errors
     /// A failing disk.
@@ -127,12 +130,20 @@ impl LocalFiles {
         outcome.map_err(FileFault::disk("sync", &self.path(Place::Staged, id)))
     }
 
+    /// Makes a file's name durable, or that it is gone from there.
+    fn sync_name(&self, id: &FileId, place: Place) -> Result<(), FileFault> {
+        let path = self.path(place, id);
+        let folder = folder_of(&path);
+        let outcome = File::open(folder).and_then(|folder| folder.sync_all());
+        self.0.open_staged.synced(id, outcome).map_err(FileFault::disk("sync", folder))
+    }
+
     fn delete_now(&self, id: &FileId) -> Result<(), FileFault> {
         self.0.open_staged.forget(id);
         for place in [Place::Staged, Place::Sealed] {
             let path = self.path(place, id);
             match fs::remove_file(&path) {
-                Ok(()) => sync_folder_of(&path)?,
+                Ok(()) => sync_folder(folder_of(&path))?,
                 Err(fault) if fault.kind() == io::ErrorKind::NotFound => {}
                 Err(fault) => return Err(FileFault::disk("delete", &path)(fault)),
             }
@@ -202,7 +213,7 @@ impl Files for LocalFiles {
     fn sync(&self, id: &FileId) -> Result<(), FileFault> {
         let file = self.staged_file(id)?;
         self.sync_staged(id, &file)?;
-        sync_folder_of(&self.path(Place::Staged, id))
+        self.sync_name(id, Place::Staged)
     }
 
     fn finish(&self, id: &FileId) -> Result<(), FileFault> {
@@ -210,14 +221,14 @@ impl Files for LocalFiles {
         let file = match self.staged_file(id) {
             Ok(file) => file,
             // Finished before, perhaps just before a crash: its name is made durable once more.
-            Err(FileFault::Unknown(_)) if sealed.exists() => return sync_folder_of(&sealed),
+            Err(FileFault::Unknown(_)) if sealed.exists() => return self.sync_name(id, Place::Sealed),
             Err(fault) => return Err(fault),
         };
         self.sync_staged(id, &file)?;
         fs::rename(&staged, &sealed).map_err(FileFault::disk("rename", &staged))?;
         self.0.open_staged.forget(id);
-        sync_folder_of(&sealed)?;
-        sync_folder_of(&staged)
+        self.sync_name(id, Place::Sealed)?;
+        self.sync_name(id, Place::Staged)
     }
 
     fn open(&self, id: &FileId) -> Result<Arc<dyn StoredFile>, FileFault> {
@@ -308,7 +319,8 @@ pub(crate) fn copy_files(from: &Path, to: &Path) -> Result<(), FileFault> {
                 let file = copy.join(entry.file_name());
                 match fs::copy(entry.path(), &file) {
                     Ok(_) => {}
-                    // Finished between the listing and the copy: it is copied as a sealed one, which come last.
+                    // Finished between the listing and the copy: it is copied as a sealed one, which come
+                    // last.
                     Err(fault) if fault.kind() == io::ErrorKind::NotFound => continue,
                     Err(fault) => return Err(FileFault::disk("copy", &entry.path())(fault)),
                 }
@@ -344,6 +356,6 @@ fn sync_folder(folder: &Path) -> Result<(), FileFault> {
     synced.map_err(FileFault::disk("sync", folder))
 }
 
-fn sync_folder_of(path: &Path) -> Result<(), FileFault> {
-    sync_folder(path.parent().expect("a stored file lies in a folder"))
+fn folder_of(path: &Path) -> &Path {
+    path.parent().expect("a stored file lies in a folder")
 }

@@ -1,8 +1,8 @@
 //! The store of files: sealed bids, and what is still being handed in.
 //!
-//! A file is *staged* while its bytes come in and *sealed* once it is whole; its name is a random id that tells
-//! nothing. What a file is, whose, and with which digest, stands in the journal alone: whoever can change
-//! this folder can at most make an unsealing fail with evidence, never make a changed bid pass.
+//! A file is *staged* while its bytes come in and *sealed* once it is whole; its name is a random id that
+//! tells nothing. What a file is, whose, and with which digest, stands in the journal alone: whoever can
+//! change this folder can at most make an unsealing fail with evidence, never make a changed bid pass.
 //!
 //! [`LocalFiles`] keeps them in a folder. The same methods fit an object store with multipart upload.
 
@@ -34,17 +34,18 @@ pub trait StoredFile: ReadAt {
 
 /// The contract of a store of files.
 ///
-/// 1. `finish` returns only when the file's bytes and its new name are durable: the caller may acknowledge then.
-/// 2. A staged file holds exactly what the calls of `write_at` that returned `Ok` wrote, or (after a crash) a prefix-whole
-///    part of it that `staged_bytes` tells; a failed call leaves the length as it was.
+/// 1. `finish` returns only when the file's bytes and its new name are durable: the caller may acknowledge
+///    then.
+/// 2. A staged file holds exactly what the calls of `write_at` that returned `Ok` wrote, or (after a crash) a
+///    prefix-whole part of it that `staged_bytes` tells; a failed call leaves the length as it was.
 /// 3. Once a sync of a file failed, every later call for it fails: what the disk holds of it is unknown.
 /// 4. A full disk is [`FileFault::NoRoom`], and other files are not harmed.
 /// 5. A sealed file is never changed.
 ///
 /// All methods block on the disk: call them on threads made for it.
 pub trait Files: Send + Sync {
-    /// Begins a staged file of a declared length and draws its id. The disk keeps room for all of it, so that what
-    /// was begun can be finished.
+    /// Begins a staged file of a declared length and draws its id. The disk keeps room for all of it, so that
+    /// what was begun can be finished.
     ///
     /// # Errors
     /// `NoRoom`, `TooLarge` or a failing disk.
@@ -62,7 +63,8 @@ pub trait Files: Send + Sync {
     /// `Unknown` or a failing disk.
     fn sync(&self, id: &FileId) -> Result<(), FileFault>;
 
-    /// Turns a staged file into a sealed one: sync, rename, sync of the folders. Harmless when it is sealed already.
+    /// Turns a staged file into a sealed one: sync, rename, sync of the folders. Harmless when it is sealed
+    /// already.
     ///
     /// # Errors
     /// `Unknown` or a failing disk.

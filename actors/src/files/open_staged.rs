@@ -1,8 +1,8 @@
 //! Staged files held open between writes.
 //!
-//! A failed write-back is told to whoever syncs a file that was open when it happened; a file opened afterwards may
-//! not hear of it. So a staged file stays open from its first write to its last sync, and one that has to make
-//! room for another is synced before it is closed.
+//! A failed write-back is told to whoever syncs a file that was open when it happened; a file opened
+//! afterwards may not hear of it. So a staged file stays open from its first write to its last sync, and one
+//! that has to make room for another is synced before it is closed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,10 +1,6 @@
 //! Copying a journal while it is written, and beginning anew from a copy.
 
-use std::{
-    fs, io,
-    os::unix::fs::DirBuilderExt,
-    path::Path,
-};
+use std::{fs, io, os::unix::fs::DirBuilderExt, path::Path};
 
 use rusqlite::{
     Connection,

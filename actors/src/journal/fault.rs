@@ -31,7 +31,8 @@ pub enum JournalFault {
     /// Acknowledged records are gone.
     #[error(
         "the journal ends at record {last}, but its head says that record {head} was acknowledged: \
-         do not start on it; put the disk's copy aside and restore the last backup (docs/operations.md, \"The journal ends early\")"
+         do not start on it; put a copy of the folder aside and restore the last backup \
+         (docs/operations.md, \"The journal ends early\")"
     )]
     EndsBeforeHead {
         /// The last record found.
@@ -41,8 +42,9 @@ pub enum JournalFault {
     },
     /// A record at or before the head is not what was written.
     #[error(
-        "the journal is damaged at record {position} ({stream} {seq}): {what}; do not start on it; put the disk's \
-         copy aside and restore the last backup (docs/operations.md, \"The journal is damaged\")"
+        "the journal is damaged at record {position} ({stream} {seq}): {what}; do not start on it; \
+         put a copy of the folder aside and restore the last backup \
+         (docs/operations.md, \"The journal is damaged\")"
     )]
     Broken {
         /// Where among all records.
@@ -56,8 +58,9 @@ pub enum JournalFault {
     },
     /// The records up to the head hold together, but are not those the head was written for.
     #[error(
-        "the journal's first {position} records are not those its head was written for: files of two journals \
-         were mixed, or records were replaced; restore a whole backup (docs/operations.md, \"The head does not fit\")"
+        "the journal's first {position} records are not those its head was written for: \
+         files of two journals were mixed, or records were replaced; restore a whole backup \
+         (docs/operations.md, \"The head does not fit\")"
     )]
     HeadDiffers {
         /// The position the head names.
@@ -83,7 +86,8 @@ pub enum JournalFault {
     },
     /// The database is damaged in a way that its own check shows.
     #[error(
-        "the journal's database is damaged ({what}); put the disk's copy aside and restore the last backup \
+        "the journal's database is damaged ({what}); \
+         put a copy of the folder aside and restore the last backup \
          (docs/operations.md, \"The journal is damaged\")"
     )]
     DatabaseDamaged {

@@ -1,9 +1,10 @@
 //! Where the records of each stream lie.
 //!
-//! Records are stored in the order of their positions, so that a group of appends to many streams is written side by side. The
-//! index from stream and seq to position is brought up to date later, for many records of a stream at once: kept with every commit it would
-//! change one page a stream, and make six times as much of the disk's work. Until then the positions
-//! are remembered here. The index says nothing that the records do not say.
+//! Records are stored in the order of their positions, so that a group of appends to many streams is written
+//! side by side. The index from stream and seq to position is brought up to date later, for many records of a
+//! stream at once: kept with every commit it would change one page a stream, and make six times as much of
+//! the disk's work. Until then the positions are remembered here. The index says nothing that the records do
+//! not say.
 
 use std::{
     collections::HashMap,
@@ -91,7 +92,8 @@ pub(super) fn last(
         .optional()
 }
 
-/// Writes all that is remembered into the index, and forgets it. Only the writer calls this: nothing is remembered meanwhile.
+/// Writes all that is remembered into the index, and forgets it. Only the writer calls this: nothing is
+/// remembered meanwhile.
 pub(super) fn flush(connection: &Connection, recent: &Recent) -> Result<(), rusqlite::Error> {
     let mut names: Vec<(String, Stream)> =
         recent.streams().into_iter().map(|stream| (stream.to_string(), stream)).collect();
@@ -136,7 +138,8 @@ pub(super) fn cut(connection: &Connection, from_position: u64) -> Result<(), rus
     Ok(())
 }
 
-/// Holds the index against the records: every record up to `indexed` is in it, in its place, and at most those beyond it are.
+/// Holds the index against the records: every record up to `indexed` is in it, in its place, and at most
+/// those beyond it are.
 ///
 /// # Errors
 /// It is not so.
@@ -154,7 +157,9 @@ pub(super) fn check(connection: &Connection) -> Result<(), JournalFault> {
         .query_row("SELECT coalesce(max(position), 0) FROM records", [], |row| row.get(0))
         .map_err(damaged)?;
     let entries: u64 = connection
-        .query_row("SELECT count(*) FROM by_stream WHERE position <= (SELECT upto FROM indexed)", [], |row| row.get(0))
+        .query_row("SELECT count(*) FROM by_stream WHERE position <= (SELECT upto FROM indexed)", [], |row| {
+            row.get(0)
+        })
         .map_err(damaged)?;
     if right == upto && entries == upto && upto <= last {
         Ok(())

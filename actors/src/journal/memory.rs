@@ -1,4 +1,5 @@
-//! A journal in memory that keeps the contract of [`Journal`] and fails by script: for tests and the simulator.
+//! A journal in memory that keeps the contract of [`Journal`] and fails by script: for tests and the
+//! simulator.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,8 +13,9 @@ use kaibiao_sealed::chain::CHAIN_START;
 use zeroize::Zeroizing;
 
 use super::{
-    APPEND_BYTES_MAX, APPEND_RECORDS_MAX, Append, AppendFault, Appended, Journal, JournalFault, JournalMeters,
-    Pending, QUEUE_APPENDS_MAX, READ_BYTES_MAX, READ_RECORDS_MAX, StoredRecord, Stream, WritingEnd,
+    APPEND_BYTES_MAX, APPEND_RECORDS_MAX, Append, AppendFault, Appended, Journal, JournalFault,
+    JournalMeters, Pending, QUEUE_APPENDS_MAX, READ_BYTES_MAX, READ_RECORDS_MAX, StoredRecord, Stream,
+    WritingEnd,
     head::{Head, Mark},
     pending::Answer,
     readers::hash_of,
@@ -29,7 +31,8 @@ pub enum ScriptedFault {
     Busy,
     /// The disk is full.
     NoRoom,
-    /// The sync fails: writing ends. What was to be synced shows at the next start if `survives`, else it never does.
+    /// The sync fails: writing ends. What was to be synced shows at the next start if `survives`, else it
+    /// never does.
     FailSync {
         /// Whether the append is found at the next start.
         survives: bool,
@@ -225,8 +228,8 @@ impl MemoryJournal {
         }
     }
 
-    /// The journal as the next start finds it after a crash now: all that was acknowledged, and of what was not
-    /// (held appends and survivors of a failed sync, in order) the first `survivors`, each whole. This
+    /// The journal as the next start finds it after a crash now: all that was acknowledged, and of what was
+    /// not (held appends and survivors of a failed sync, in order) the first `survivors`, each whole. This
     /// journal writes no more.
     pub fn crash(&self, survivors: usize) -> MemoryJournal {
         let (mut content, rest) = {
@@ -303,7 +306,8 @@ impl Journal for MemoryJournal {
     fn side_keys(&self, space: SideSpace, prefix: &str) -> Result<Vec<String>, JournalFault> {
         let state = self.readable()?;
         let from = state.durable.side.range((space.as_str(), prefix.to_owned())..);
-        let with_prefix = from.take_while(|((held, key), _)| *held == space.as_str() && key.starts_with(prefix));
+        let with_prefix =
+            from.take_while(|((held, key), _)| *held == space.as_str() && key.starts_with(prefix));
         Ok(with_prefix.map(|((_, key), _)| key.clone()).collect())
     }
 

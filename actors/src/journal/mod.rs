@@ -71,7 +71,8 @@ pub struct Append {
     pub stream: Stream,
     /// The seq of the stream's last record as the asker knows it; 0 for an empty stream.
     pub expected_seq: u64,
-    /// The records, in order. With none, only `side` is written: `expected_seq` and `wake_at` are not looked at.
+    /// The records, in order. With none, only `side` is written: `expected_seq` and `wake_at` are not looked
+    /// at.
     pub records: Vec<RawRecord>,
     /// When the stream wants to be woken next; replaces what was noted before. `None`: not at all.
     pub wake_at: Option<Moment>,
@@ -136,15 +137,17 @@ pub struct StoredRecord {
 /// 2. `Ok` is said only when the append is durable and every append answered before it is covered by a
 ///    durable head. What was answered `Ok` is there after any crash, or the next start is refused.
 /// 3. A wrong `expected_seq` fails its own append ([`AppendFault::Conflict`]) and no other.
-/// 4. `Busy`, `TooLarge`, `Conflict` and `NoRoom` mean: not written, and writing goes on. `WritingEnded` means: unknown whether written;
-///    every later append is answered so too, until the process has been started anew. Reading goes on.
+/// 4. `Busy`, `TooLarge`, `Conflict` and `NoRoom` mean: not written, and writing goes on. `WritingEnded`
+///    means: unknown whether written; every later append is answered so too, until the process has been
+///    started anew. Reading goes on.
 /// 5. Appends to one stream are written in the order in which `append` was called.
 /// 6. Reads see durable records only, and check the chain of what they give.
 ///
-/// `append` never blocks. All other methods may read the disk: keep them off an actor's thread where that counts.
+/// `append` never blocks. All other methods may read the disk: keep them off an actor's thread where that
+/// counts.
 pub trait Journal: Send + Sync {
-    /// Hands records to the writer. The answer comes through the returned future; dropping it does not take the
-    /// append back.
+    /// Hands records to the writer. The answer comes through the returned future; dropping it does not take
+    /// the append back.
     fn append(&self, append: Append) -> Pending;
 
     /// The records of `stream` after `after_seq`, oldest first: at most `limit`, and at most
@@ -178,7 +181,8 @@ pub trait Journal: Send + Sync {
     /// The disk fails.
     fn streams(&self) -> Result<Vec<Stream>, JournalFault>;
 
-    /// The latest stamp of any record. Stamps may reach the journal out of order: it need not be the last record's.
+    /// The latest stamp of any record. Stamps may reach the journal out of order: it need not be the last
+    /// record's.
     fn last_moment(&self) -> Option<Moment>;
 
     /// Position and running hash of the last durable record.
@@ -187,8 +191,8 @@ pub trait Journal: Send + Sync {
     /// What the journal counts of itself.
     fn meters(&self) -> JournalMeters;
 
-    /// Copies the journal into the new or empty folder `to` while writing goes on, checks the copy's chain and gives
-    /// its head. The copy is as of one instant at or after the call.
+    /// Copies the journal into the new or empty folder `to` while writing goes on, checks the copy's chain
+    /// and gives its head. The copy is as of one instant at or after the call.
     ///
     /// # Errors
     /// The disk fails, `to` holds something already, or the copy is damaged.

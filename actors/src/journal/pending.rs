@@ -38,8 +38,8 @@ impl Pending {
         (Answer(say), Self(State::Waiting(hear)))
     }
 
-    /// Waits on this thread: for start and stop, and for threads of their own. Inside an async task it would hold
-    /// up all other tasks of the thread.
+    /// Waits on this thread: for start and stop, and for threads of their own. Inside an async task it would
+    /// hold up all other tasks of the thread.
     ///
     /// # Errors
     /// See [`AppendFault`].
@@ -77,7 +77,9 @@ impl Future for Pending {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
         match &mut self.0 {
-            State::Told(outcome) => Poll::Ready(outcome.take().expect("a future is not polled after its end")),
+            State::Told(outcome) => {
+                Poll::Ready(outcome.take().expect("a future is not polled after its end"))
+            }
             State::Waiting(hear) => {
                 Pin::new(hear).poll(context).map(|heard| heard.unwrap_or(Err(AppendFault::WritingEnded)))
             }

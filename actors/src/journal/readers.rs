@@ -10,7 +10,9 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use zeroize::Zeroizing;
 
 use super::{
-    JournalFault, READ_BYTES_MAX, READ_RECORDS_MAX, StoredRecord, Stream, index::Recent, schema,
+    JournalFault, READ_BYTES_MAX, READ_RECORDS_MAX, StoredRecord, Stream,
+    index::Recent,
+    schema,
     verify::{Broken, damaged},
 };
 
@@ -74,14 +76,16 @@ impl Readers {
         // The record before the first one wanted gives the hash that the first is tied to.
         let from_seq = after_seq.max(1);
         let connection = self.lend();
-        // Looked up before the index is: what moves there meanwhile is then seen twice rather than not at all.
+        // Looked up before the index is: what moves there meanwhile is then seen twice rather than not at
+        // all.
         let run = recent.run(stream, from_seq, limit + 1);
         let indexed_before = run.as_ref().map_or(i64::MAX as u64, |run| run.first_seq);
-        let mut page = Page { stream: &name, after_seq, limit, previous: None, bytes: 0, records: Vec::new() };
+        let mut page =
+            Page { stream: &name, after_seq, limit, previous: None, bytes: 0, records: Vec::new() };
         let mut statement = connection.prepare_cached(
-            "SELECT records.seq, records.position, at, kind, version, command_id, payload, hash, records.stream
-             FROM by_stream JOIN records ON records.position = by_stream.position
-             WHERE by_stream.stream = ?1 AND by_stream.seq >= ?2 AND by_stream.seq < ?3 ORDER BY by_stream.seq",
+            "SELECT r.seq, r.position, at, kind, version, command_id, payload, hash, r.stream
+             FROM by_stream AS i JOIN records AS r ON r.position = i.position
+             WHERE i.stream = ?1 AND i.seq >= ?2 AND i.seq < ?3 ORDER BY i.seq",
         )?;
         let mut rows = statement.query((&name, from_seq, indexed_before))?;
         while !page.is_full() {
@@ -105,9 +109,14 @@ impl Readers {
         Ok(page.records)
     }
 
-    pub(super) fn side(&self, space: SideSpace, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>, JournalFault> {
+    pub(super) fn side(
+        &self,
+        space: SideSpace,
+        key: &str,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, JournalFault> {
         let connection = self.lend();
-        let mut statement = connection.prepare_cached("SELECT value FROM side WHERE space = ?1 AND key = ?2")?;
+        let mut statement =
+            connection.prepare_cached("SELECT value FROM side WHERE space = ?1 AND key = ?2")?;
         let value = statement
             .query_row((space.as_str(), key), |row| row.get(0).map(Zeroizing::new))
             .optional()
@@ -151,7 +160,8 @@ impl Readers {
             "WITH RECURSIVE names (name) AS (
                  SELECT min(stream) FROM by_stream
                  UNION ALL
-                 SELECT (SELECT min(stream) FROM by_stream WHERE stream > name) FROM names WHERE name IS NOT NULL
+                 SELECT (SELECT min(stream) FROM by_stream WHERE stream > name)
+                 FROM names WHERE name IS NOT NULL
              )
              SELECT name FROM names WHERE name IS NOT NULL",
         )?;
@@ -187,7 +197,8 @@ impl Page<'_> {
         let stream = row.get_ref(8)?.as_str().unwrap_or_default();
         let fits = stream == self.stream
             && match self.previous {
-                // The record before the page is taken as it is: it was verified when it was read, or at a start.
+                // The record before the page is taken as it is: it was verified when it was read, or at a
+                // start.
                 None if self.after_seq > 0 => record.seq == self.after_seq,
                 previous => {
                     let (seq, hash) = previous.unwrap_or((0, CHAIN_START));

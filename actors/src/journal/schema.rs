@@ -64,7 +64,8 @@ const TABLES: &str = "
     ) STRICT;
 ";
 
-/// How long a statement waits for another process's lock: only the moment in which a superseded server finds out.
+/// How long a statement waits for another process's lock: only the moment in which a superseded server finds
+/// out.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Cached pages of the writer, in KiB (negative as SQLite wants it).
 const WRITER_CACHE_KIB: i64 = -65_536;
@@ -121,16 +122,20 @@ pub(super) fn content(connection: &Connection, folder: &Path) -> Result<Content,
     let path = folder.join(DATABASE);
     let wrong = |what: String| JournalFault::NotAJournal { path: path.clone(), what };
     let number = |name: &str| -> Result<i32, JournalFault> {
-        connection.pragma_query_value(None, name, |row| row.get(0)).map_err(|fault| not_a_journal(&path, fault))
+        connection
+            .pragma_query_value(None, name, |row| row.get(0))
+            .map_err(|fault| not_a_journal(&path, fault))
     };
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     match (number("application_id")?, number("user_version")?, tables) {
         (0, 0, 0) => Ok(Content::Nothing),
         (APPLICATION_ID, USER_VERSION, _) => Ok(Content::Journal),
-        (APPLICATION_ID, newer, _) if newer > USER_VERSION => {
-            Err(wrong(format!("version {newer}; this program knows up to {USER_VERSION}: use a newer program")))
+        (APPLICATION_ID, newer, _) if newer > USER_VERSION => Err(wrong(format!(
+            "version {newer}; this program knows up to {USER_VERSION}: use a newer program"
+        ))),
+        (application, version, _) => {
+            Err(wrong(format!("application id {application:#x}, version {version}")))
         }
-        (application, version, _) => Err(wrong(format!("application id {application:#x}, version {version}"))),
     }
 }
 
@@ -143,8 +148,8 @@ pub(super) fn create(connection: &mut Connection) -> Result<(), JournalFault> {
     Ok(transaction.commit()?)
 }
 
-/// Moves all of the log into the database and syncs it, so that nothing rests on what only the page cache holds, and
-/// empties the log, so that nothing old in it is ever taken for new.
+/// Moves all of the log into the database and syncs it, so that nothing rests on what only the page cache
+/// holds, and empties the log, so that nothing old in it is ever taken for new.
 pub(super) fn checkpoint_whole(connection: &Connection) -> Result<(), JournalFault> {
     let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     if busy != 0 {

@@ -36,8 +36,8 @@ use crate::clock::wall_clock;
 /// What may be set of a journal; the defaults are meant for everybody but tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JournalSettings {
-    /// Up to this many records the whole chain is verified at every start (a second or two); a longer journal is
-    /// verified from its last mark on. Reading verifies in any case.
+    /// Up to this many records the whole chain is verified at every start (a second or two); a longer journal
+    /// is verified from its last mark on. Reading verifies in any case.
     pub verify_whole_records_max: u64,
     /// Pages (4 KiB) of SQLite's log after which it is moved into the database. A longer log makes for rarer
     /// and longer pauses.
@@ -71,11 +71,13 @@ pub struct StartReport {
     pub epoch: u64,
     /// Records beyond the head that did not hold and were cut.
     pub cut: Option<Cut>,
-    /// Pages at the end of SQLite's log that were not of a whole transaction, and so never acknowledged or damaged beyond the head.
+    /// Pages at the end of SQLite's log that were not of a whole transaction, and so never acknowledged or
+    /// damaged beyond the head.
     pub torn_frames: u64,
 }
 
-/// What was cut at a start. None of it was acknowledged before the head covered it; at most the last group was acknowledged at all.
+/// What was cut at a start. None of it was acknowledged before the head covered it; at most the last group
+/// was acknowledged at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut {
     /// The first record cut.
@@ -103,8 +105,9 @@ impl EpochBegins {
 }
 
 impl SqliteJournal {
-    /// Opens the journal in `folder`, or makes it there. Verifies the chain, moves SQLite's log into the database and
-    /// begins an epoch before it returns. Nothing in the folder is changed if the start is refused.
+    /// Opens the journal in `folder`, or makes it there. Verifies the chain, moves SQLite's log into the
+    /// database and begins an epoch before it returns. Nothing in the folder is changed if the start is
+    /// refused.
     ///
     /// # Errors
     /// The disk fails, or the journal is not whole up to its head: the fault names the damage and what to do.
@@ -144,15 +147,24 @@ impl SqliteJournal {
         let report =
             StartReport { records: holds.mark.head.position, verified_from, epoch, cut, torn_frames };
         if let Some(cut) = &report.cut {
-            tracing::error!(from_position = cut.from_position, records = cut.records, what = cut.what, "records beyond the head were cut");
+            tracing::error!(
+                from_position = cut.from_position,
+                records = cut.records,
+                what = cut.what,
+                "records beyond the head were cut"
+            );
         }
         if torn_frames > 0 {
-            tracing::warn!(torn_frames, "the journal's log ended within a transaction that nobody was told of");
+            tracing::warn!(
+                torn_frames,
+                "the journal's log ended within a transaction that nobody was told of"
+            );
         }
         let readers = Readers::open(folder)?;
         let shared = Arc::new(Shared::new(holds.mark));
         let (jobs, taken) = bounded(QUEUE_APPENDS_MAX);
-        let syncer = Syncer::start(head_file.for_syncing()?).map_err(JournalFault::disk("start a thread for", folder))?;
+        let syncer = Syncer::start(head_file.for_syncing()?)
+            .map_err(JournalFault::disk("start a thread for", folder))?;
         let writer = Writer {
             connection,
             jobs: taken,
@@ -346,8 +358,9 @@ fn check(folder: &Path, verify_whole_records_max: u64) -> Result<(Connection, Ch
         }
         Content::Journal => {
             // The head is made before the first epoch begins, and the first epoch before the first record.
-            let epochs: i64 =
-                connection.query_row("SELECT count(*) FROM epochs", [], |row| row.get(0)).map_err(verify::damaged)?;
+            let epochs: i64 = connection
+                .query_row("SELECT count(*) FROM epochs", [], |row| row.get(0))
+                .map_err(verify::damaged)?;
             epochs == 0
         }
     };

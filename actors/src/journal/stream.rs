@@ -74,7 +74,9 @@ mod tests {
         ] {
             assert_eq!(stream.to_string().parse(), Ok(stream));
         }
-        for bad in ["", "directory/", "platform/x", "project", "project/", "project/a/b", "lot/a", "lot/a/01", "x"] {
+        for bad in
+            ["", "directory/", "platform/x", "project", "project/", "project/a/b", "lot/a", "lot/a/01", "x"]
+        {
             assert!(bad.parse::<Stream>().is_err(), "{bad}");
         }
     }

@@ -6,7 +6,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, never};
 
 /// Syncs one file on demand; at most one sync is under way.
 pub(super) struct Syncer {
@@ -53,7 +53,9 @@ impl Syncer {
 
 impl Drop for Syncer {
     fn drop(&mut self) {
+        // Neither end may keep the thread waiting, however this came to be dropped.
         self.ask = None;
+        self.told = never();
         if let Some(thread) = self.thread.take() {
             // A panic there was told by `wait`, or is of no more interest.
             let _ = thread.join();

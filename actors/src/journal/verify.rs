@@ -1,4 +1,5 @@
-//! Going through the chain: every record against the one before it in its stream, all of them against the head.
+//! Going through the chain: every record against the one before it in its stream, all of them against the
+//! head.
 
 use std::collections::HashMap;
 
@@ -6,10 +7,7 @@ use kaibiao_protocol::{digest::Digest, ids::CommandId, moment::Moment};
 use kaibiao_sealed::chain::{CHAIN_START, ChainedRecord, chain_hash};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, types::ValueRef};
 
-use super::{
-    JournalFault,
-    head::Mark,
-};
+use super::{JournalFault, head::Mark};
 
 /// How far the chain holds.
 #[derive(Debug)]
@@ -39,7 +37,8 @@ impl From<Broken> for JournalFault {
 /// Verifies every record after `from`, which is trusted, against `head`, which must not be before `from`.
 ///
 /// # Errors
-/// The journal ends before its head, a record at or before it does not hold, or its records are not those of the head.
+/// The journal ends before its head, a record at or before it does not hold, or its records are not those
+/// the head was written for.
 pub(super) fn verify(connection: &Connection, from: Mark, head: Mark) -> Result<Holds, JournalFault> {
     let head = head.head;
     let mut mark = from;
@@ -93,9 +92,15 @@ struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     fn of(row: &'a Row<'_>) -> Result<Option<Self>, rusqlite::Error> {
-        let number = |column: usize| -> Result<Option<i64>, rusqlite::Error> { Ok(row.get_ref(column)?.as_i64().ok()) };
-        let text = |column: usize| -> Result<Option<&'a str>, rusqlite::Error> { Ok(row.get_ref(column)?.as_str().ok()) };
-        let bytes = |column: usize| -> Result<Option<&'a [u8]>, rusqlite::Error> { Ok(row.get_ref(column)?.as_blob().ok()) };
+        let number = |column: usize| -> Result<Option<i64>, rusqlite::Error> {
+            Ok(row.get_ref(column)?.as_i64().ok())
+        };
+        let text = |column: usize| -> Result<Option<&'a str>, rusqlite::Error> {
+            Ok(row.get_ref(column)?.as_str().ok())
+        };
+        let bytes = |column: usize| -> Result<Option<&'a [u8]>, rusqlite::Error> {
+            Ok(row.get_ref(column)?.as_blob().ok())
+        };
         let command_id = match row.get_ref(6)? {
             ValueRef::Null => Some(None),
             ValueRef::Blob(id) => id.try_into().ok().map(|id| Some(CommandId(id))),

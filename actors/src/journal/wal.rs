@@ -1,8 +1,9 @@
-//! SQLite's write-ahead log as a file: what of it SQLite will not take at a start, and room made in it beforehand.
+//! SQLite's write-ahead log as a file: what of it SQLite will not take at a start, and room made in it
+//! beforehand.
 //!
-//! SQLite ends the log silently at the first frame that does not check, and takes whole transactions only. What lies behind is
-//! an append that was never acknowledged, or damage; which of the two, the head tells. Here it is only counted, so that it is
-//! reported rather than passed over.
+//! SQLite ends the log silently at the first frame that does not check, and takes whole transactions only.
+//! What lies behind is an append that was never acknowledged, or damage; which of the two, the head tells.
+//! Here it is only counted, so that it is reported rather than passed over.
 
 use std::{
     fs::File,
@@ -13,10 +14,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{
-    JournalFault,
-    schema::DATABASE_WAL,
-};
+use super::{JournalFault, schema::DATABASE_WAL};
 
 const WAL_HEADER_BYTES: u64 = 32;
 const FRAME_HEADER_BYTES: u64 = 24;
@@ -39,8 +37,9 @@ pub(super) fn frames_not_taken(connection: &Connection, folder: &Path) -> Result
     Ok(present.saturating_sub(u64::try_from(taken).unwrap_or(0)))
 }
 
-/// Makes the log [`ROOM_BYTES`] long at least, by zeros that SQLite takes for an empty log: a commit then writes over bytes
-/// that are there, and its sync need not make a new length of the file durable too, which takes half as long again.
+/// Makes the log [`ROOM_BYTES`] long at least, by zeros that SQLite takes for an empty log: a commit then
+/// writes over bytes that are there, and its sync need not make a new length of the file durable too, which
+/// takes half as long again.
 pub(super) fn make_room(folder: &Path) -> Result<(), JournalFault> {
     let path = folder.join(DATABASE_WAL);
     let made = (|| {

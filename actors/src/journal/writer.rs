@@ -1,5 +1,5 @@
-//! The one thread that writes: it takes all appends that wait, writes them in one transaction, and answers them when that is
-//! durable. While it is at one commit, the appends of the next one gather in its queue.
+//! The one thread that writes: it takes all appends that wait, writes them in one transaction, and answers
+//! them when that is durable. While it is at one commit, the appends of the next one gather in its queue.
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
@@ -155,7 +155,9 @@ impl Writer {
             }
         }
         // The head of the group before became durable meanwhile, or nobody is told anything more.
-        self.syncer.wait().map_err(|fault| WritingEnd::Failed(format!("a sync of the head failed: {fault}")))?;
+        self.syncer
+            .wait()
+            .map_err(|fault| WritingEnd::Failed(format!("a sync of the head failed: {fault}")))?;
         if self.mark != before {
             self.head_file.write(&self.mark).map_err(|fault| WritingEnd::Failed(fault.to_string()))?;
             self.syncer.begin();
@@ -187,7 +189,8 @@ impl Writer {
             let written = if append.records.is_empty() {
                 Ok(Appended { last_seq: 0, hashes: Vec::new() })
             } else {
-                let mut hand = Hand { tails: &mut self.tails, mark: &mut self.mark, placed: &mut self.placed };
+                let mut hand =
+                    Hand { tails: &mut self.tails, mark: &mut self.mark, placed: &mut self.placed };
                 write_records(connection, &mut insert, append, &self.shared, &mut hand)?
             };
             match &written {
@@ -227,7 +230,9 @@ impl Writer {
             Err(fault) if fault.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
                 tracing::error!("the disk has no room to move the journal's log into its database");
             }
-            Err(fault) => self.shared.end_writing(WritingEnd::Failed(format!("a checkpoint failed: {fault}"))),
+            Err(fault) => {
+                self.shared.end_writing(WritingEnd::Failed(format!("a checkpoint failed: {fault}")))
+            }
         }
     }
 
@@ -338,7 +343,8 @@ fn write_wake(connection: &Connection, stream: &str, wake_at: Option<Moment>) ->
     match wake_at {
         Some(at) => connection
             .prepare_cached(
-                "INSERT INTO wakes (stream, at) VALUES (?1, ?2) ON CONFLICT (stream) DO UPDATE SET at = excluded.at",
+                "INSERT INTO wakes (stream, at) VALUES (?1, ?2)
+                 ON CONFLICT (stream) DO UPDATE SET at = excluded.at",
             )?
             .execute((stream, at.0))?,
         None => connection.prepare_cached("DELETE FROM wakes WHERE stream = ?1")?.execute([stream])?,

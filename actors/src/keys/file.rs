@@ -44,7 +44,11 @@ pub(super) fn path(folder: &Path, key: KeyUse) -> PathBuf {
 pub(super) fn check_mode(path: &Path, wanted: u32) -> Result<(), KeyFault> {
     let metadata = fs::metadata(path).map_err(KeyFault::disk("look at", path))?;
     let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 == 0 { Ok(()) } else { Err(KeyFault::OpenToOthers { path: path.to_owned(), mode, wanted }) }
+    if mode & 0o077 == 0 {
+        Ok(())
+    } else {
+        Err(KeyFault::OpenToOthers { path: path.to_owned(), mode, wanted })
+    }
 }
 
 impl KeyFile {
@@ -101,9 +105,11 @@ impl KeyFile {
     ) -> Result<(), KeyFault> {
         let path = path(folder, key);
         let encoded = Zeroizing::new(STANDARD.encode(secret));
-        let public = public.map_or(String::new(), |public| format!("  \"public\": \"{}\",\n", hex::encode(public)));
+        let public =
+            public.map_or(String::new(), |public| format!("  \"public\": \"{}\",\n", hex::encode(public)));
         let front = format!(
-            "{{\n  \"format\": \"{FORMAT}\",\n  \"key\": \"{key}\",\n  \"algorithm\": \"{}\",\n  \"id\": \"{id}\",\n  \"created_at\": {},\n{public}",
+            "{{\n  \"format\": \"{FORMAT}\",\n  \"key\": \"{key}\",\n  \"algorithm\": \"{}\",\n  \
+             \"id\": \"{id}\",\n  \"created_at\": {},\n{public}",
             key.algorithm(),
             created_at.0,
         );

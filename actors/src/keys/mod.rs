@@ -1,14 +1,18 @@
 //! The platform's keys: each in a file of its own under `DIR/keys`, for the server's account alone.
 //!
-//! Which keys belong to a journal is noted in its platform stream at the first start; from then on a start with
-//! missing or other keys is refused. The keys are backed up apart from the data: whoever has both can
-//! decrypt the part keys kept in an opening, whoever has the keys alone can sign receipts, records and orders in
-//! the platform's name, and neither can open a bid whose supplier released no key.
+//! Which keys belong to a journal is noted in its platform stream at the first start; from then on a start
+//! with missing or other keys is refused. The keys are backed up apart from the data: whoever has both can
+//! decrypt the part keys kept in an opening, whoever has the keys alone can sign receipts, records and orders
+//! in the platform's name, and neither can open a bid whose supplier released no key.
 
 mod file;
 mod store;
 
-use std::{fs, os::unix::fs::DirBuilderExt, path::{Path, PathBuf}};
+use std::{
+    fs,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
 
 use kaibiao_protocol::digest::Digest;
 use kaibiao_sealed::platform_key::{PlatformKey, PlatformKeyFault};
@@ -83,7 +87,10 @@ pub struct KeyIds {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFault {
     /// Others than the server's account may read or write them.
-    #[error("{path} has mode {mode:04o}: others than the server's account may use it; look whether they did, then set it to {wanted:04o}")]
+    #[error(
+        "{path} has mode {mode:04o}: others than the server's account may use it; \
+         look whether they did, then set it to {wanted:04o}"
+    )]
     OpenToOthers {
         /// The folder or file.
         path: PathBuf,
@@ -93,7 +100,10 @@ pub enum KeyFault {
         wanted: u32,
     },
     /// The journal was written with a key that is not there.
-    #[error("the {key} key {path} is missing, and the journal was written with it: restore it from the keys' backup (docs/operations.md, \"A key is missing\")")]
+    #[error(
+        "the {key} key {path} is missing, and the journal was written with it: \
+         restore it from the keys' backup (docs/operations.md, \"A key is missing\")"
+    )]
     Missing {
         /// Which key.
         key: KeyUse,
@@ -101,7 +111,10 @@ pub enum KeyFault {
         path: PathBuf,
     },
     /// The key belongs to another platform.
-    #[error("the {key} key is {found}, but the journal was written with {noted}: keys and data of two platforms were mixed (docs/operations.md, \"A key is missing\")")]
+    #[error(
+        "the {key} key is {found}, but the journal was written with {noted}: \
+         keys and data of two platforms were mixed (docs/operations.md, \"A key is missing\")"
+    )]
     Mismatched {
         /// Which key.
         key: KeyUse,
@@ -162,8 +175,8 @@ const INSTALLED_KIND: &str = "platform_keys_installed";
 const INSTALLED_VERSION: u16 = 1;
 
 impl PlatformKeys {
-    /// The keys in `folder` that belong to `journal`; on an empty journal they are made where they are absent, and noted.
-    /// Blocks on the disk and on one append.
+    /// The keys in `folder` that belong to `journal`; on an empty journal they are made where they are
+    /// absent, and noted. Blocks on the disk and on one append.
     ///
     /// # Errors
     /// See [`KeyFault`].
@@ -183,10 +196,8 @@ impl PlatformKeys {
             let path = file::path(folder, key);
             match KeyFile::read(folder, key)? {
                 Some(file) => {
-                    let found = PlatformKey::from_pkcs8(&file.secret).map_err(|fault| KeyFault::Malformed {
-                        key,
-                        path: path.clone(),
-                        what: fault.to_string(),
+                    let found = PlatformKey::from_pkcs8(&file.secret).map_err(|fault| {
+                        KeyFault::Malformed { key, path: path.clone(), what: fault.to_string() }
                     })?;
                     file.check_id(&found.id(), &path)?;
                     Ok(found)
@@ -265,8 +276,13 @@ impl PlatformKeys {
 
     fn note(&self, journal: &dyn Journal, clock: &Clock) -> Result<(), KeyFault> {
         let payload = serde_json::to_vec(&self.ids()).expect("digests have a JSON form");
-        let record =
-            RawRecord { kind: INSTALLED_KIND, version: INSTALLED_VERSION, at: clock.now(), command_id: None, payload };
+        let record = RawRecord {
+            kind: INSTALLED_KIND,
+            version: INSTALLED_VERSION,
+            at: clock.now(),
+            command_id: None,
+            payload,
+        };
         let append = Append {
             stream: Stream::Platform,
             expected_seq: 0,

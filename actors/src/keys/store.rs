@@ -57,7 +57,8 @@ impl StoreKey {
         self.id
     }
 
-    /// Wraps `secret` under a purpose (such as `part key`) and a name (such as bid and part). It unwraps under the same two only.
+    /// Wraps `secret` under a purpose (such as `part key`) and a name (such as bid and part). It unwraps
+    /// under the same two only.
     pub fn wrap(&self, purpose: &str, name: &str, secret: &[u8]) -> Vec<u8> {
         // Room for the tag beforehand: growing would leave the secret behind in the old place.
         let mut sealed = Zeroizing::new(Vec::with_capacity(secret.len() + TAG_BYTES));
@@ -78,7 +79,12 @@ impl StoreKey {
     ///
     /// # Errors
     /// [`UnwrapFault`].
-    pub fn unwrap(&self, purpose: &str, name: &str, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, UnwrapFault> {
+    pub fn unwrap(
+        &self,
+        purpose: &str,
+        name: &str,
+        wrapped: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, UnwrapFault> {
         let (front, sealed) = wrapped.split_at_checked(FRONT_BYTES).ok_or(UnwrapFault)?;
         let (form, front) = front.split_first().ok_or(UnwrapFault)?;
         let (id, nonce) = front.split_at(ID_PREFIX_BYTES);

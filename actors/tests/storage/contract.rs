@@ -1,7 +1,8 @@
 //! The contract of a journal, held against both journals.
 
 use kaibiao_actors::journal::{
-    APPEND_RECORDS_MAX, Append, AppendFault, Head, Journal, READ_RECORDS_MAX, SqliteJournal, memory::MemoryJournal,
+    APPEND_RECORDS_MAX, Append, AppendFault, Head, Journal, READ_RECORDS_MAX, SqliteJournal,
+    memory::MemoryJournal,
 };
 use kaibiao_engine::keeper::{SideSpace, SideWrite};
 use zeroize::Zeroizing;

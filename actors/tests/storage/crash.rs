@@ -167,7 +167,8 @@ fn what_was_acknowledged_survives_a_kill_at_every_sync() {
     let folder = tempfile::tempdir().unwrap();
     let mut acks = BTreeMap::new();
     let (mut killed, mut killed_at_start) = (0, 0);
-    // Each thread counts its own syncs: the small numbers die while starting, the larger ones while committing.
+    // Each thread counts its own syncs: the small numbers die while starting, the larger ones while
+    // committing.
     for when in (1..=24).chain([31, 45, 60]) {
         let inject = format!("inject=fsync,fdatasync:signal=SIGKILL:when={when}");
         let before = strace(&["-e", "trace=fsync,fdatasync", "-e", &inject, "--"]);
@@ -178,7 +179,10 @@ fn what_was_acknowledged_survives_a_kill_at_every_sync() {
         acks.extend(said.acks);
         holds(folder.path(), &acks);
     }
-    assert!(killed >= 20 && killed_at_start >= 3, "{killed} killed, {killed_at_start} of them while starting");
+    assert!(
+        killed >= 20 && killed_at_start >= 3,
+        "{killed} killed, {killed_at_start} of them while starting"
+    );
     assert!(acks.len() == STREAMS.len() && acks.values().all(|seq| *seq > 20), "{acks:?}");
 }
 
@@ -214,7 +218,8 @@ fn ends_writing(file: &str, call: &str, when: u32, fill_bytes: u64) {
     let said = run(command);
     assert!(said.started && said.ended, "{file}: {said:?}");
     let first = said.outcomes.iter().position(|outcome| outcome == "WritingEnded");
-    let first = first.unwrap_or_else(|| panic!("{file} {call} {when}: writing went on after {} appends", said.acked()));
+    let first = first
+        .unwrap_or_else(|| panic!("{file} {call} {when}: writing went on after {} appends", said.acked()));
     assert!(first > 0, "{file}: it fails after some were acknowledged");
     // Threads print by themselves: at most the others' acknowledgements of the same group come after.
     let after = said.outcomes[first..].iter().filter(|outcome| *outcome == "ack").count();

@@ -6,14 +6,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kaibiao_actors::journal::{AppendFault, Journal, JournalFault, JournalSettings, SqliteJournal, WritingEnd};
+use kaibiao_actors::journal::{
+    AppendFault, Journal, JournalFault, JournalSettings, SqliteJournal, WritingEnd,
+};
 use kaibiao_sealed::digest::sha256;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::tools::{append, copy_folder, flip_bit, payload, places, read_all, stream, write};
 
-/// The folder of a journal that crashed after `count` appends of one record each: nothing moved from SQLite's log.
+/// The folder of a journal that crashed after `count` appends of one record each: nothing moved from SQLite's
+/// log.
 fn crashed(count: u64) -> TempDir {
     let live = tempfile::tempdir().unwrap();
     let journal = SqliteJournal::open(live.path()).unwrap();
@@ -118,7 +121,9 @@ fn one_flipped_bit_in_any_record_stops_the_start() {
 /// Changes the database as someone with SQLite at hand would.
 fn tamper(folder: &Path, sql: &str) {
     let database = Connection::open(folder.join("journal.db")).unwrap();
-    database.execute_batch("DROP TRIGGER IF EXISTS records_are_never_changed; DROP TRIGGER IF EXISTS records_are_never_deleted;").unwrap();
+    for trigger in ["records_are_never_changed", "records_are_never_deleted"] {
+        database.execute_batch(&format!("DROP TRIGGER IF EXISTS {trigger}")).unwrap();
+    }
     database.execute_batch(sql).unwrap();
 }
 
@@ -213,7 +218,9 @@ fn a_head_without_its_journal_does_not_start() {
 #[test]
 fn a_first_start_that_crashed_anywhere_is_gone_on_with() {
     let folder = closed(0);
-    for lost in [vec!["head", "verified"], vec!["head", "verified", "journal.db"], vec!["verified", "journal.db"]] {
+    for lost in
+        [vec!["head", "verified"], vec!["head", "verified", "journal.db"], vec!["verified", "journal.db"]]
+    {
         let again = tempfile::tempdir().unwrap();
         copy_folder(folder.path(), again.path());
         // A first start begins its epoch last.
@@ -238,7 +245,10 @@ fn what_is_no_journal_is_refused() {
     assert!(matches!(refusal(folder.path()), JournalFault::NotAJournal { .. }));
 
     let folder = closed(3);
-    Connection::open(folder.path().join("journal.db")).unwrap().execute_batch("PRAGMA user_version = 2").unwrap();
+    Connection::open(folder.path().join("journal.db"))
+        .unwrap()
+        .execute_batch("PRAGMA user_version = 2")
+        .unwrap();
     let fault = refusal(folder.path());
     assert!(fault.to_string().contains("use a newer program"), "{fault}");
 }
@@ -330,7 +340,10 @@ fn a_long_journal_is_verified_from_its_mark_on() {
     drop(again);
     tamper(crashed.path(), "UPDATE records SET at = 0 WHERE position = 14");
     assert!(SqliteJournal::open_with(crashed.path(), settings).is_ok(), "its mark is beyond by now");
-    assert!(matches!(refusal(crashed.path()), JournalFault::Broken { position: 3, .. }), "all of it is looked at");
+    assert!(
+        matches!(refusal(crashed.path()), JournalFault::Broken { position: 3, .. }),
+        "all of it is looked at"
+    );
 }
 
 #[test]

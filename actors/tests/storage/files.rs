@@ -180,7 +180,8 @@ fn more_files_than_may_be_open_are_written_in_turn() {
             files.write_at(id, turn * 4, b"0123").unwrap();
         }
     }
-    let open = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+    let open =
+        fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
     let held = open.filter(|target| target.starts_with(folder.path())).count();
     assert!(held <= 4, "{held} files are held open");
     for id in &ids {
@@ -214,5 +215,9 @@ fn an_open_file_can_be_read_after_it_is_deleted() {
     file.read_exact_at(&mut bytes, 0).unwrap();
     assert_eq!(&bytes, b"abc");
     let mut on_disk = String::new();
-    assert!(fs::File::open(path(folder.path(), "sealed", &id)).and_then(|mut f| f.read_to_string(&mut on_disk)).is_err());
+    assert!(
+        fs::File::open(path(folder.path(), "sealed", &id))
+            .and_then(|mut f| f.read_to_string(&mut on_disk))
+            .is_err()
+    );
 }

@@ -27,7 +27,10 @@ fn a_backup_taken_while_writing_goes_on_is_whole() {
         for no in 0..5 {
             let before = journal.head().position;
             let head = journal.backup(&backups.path().join(no.to_string())).unwrap();
-            assert!(head.position >= before.max(last), "a backup holds all that was durable when it was asked for");
+            assert!(
+                head.position >= before.max(last),
+                "a backup holds all that was durable when it was asked for"
+            );
             last = head.position;
         }
         writing.join().unwrap();
@@ -38,7 +41,10 @@ fn a_backup_taken_while_writing_goes_on_is_whole() {
         let report = restore_journal(&from, &into.path().join("journal")).unwrap();
         assert!(report.records >= 200);
         let restored = SqliteJournal::open(&into.path().join("journal")).unwrap();
-        assert_eq!(read_all(&restored, &a), read_all(&journal, &a)[..usize::try_from(report.records).unwrap()]);
+        assert_eq!(
+            read_all(&restored, &a),
+            read_all(&journal, &a)[..usize::try_from(report.records).unwrap()]
+        );
     }
 }
 

@@ -1,10 +1,6 @@
 //! What holds of the platform's keys.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use kaibiao_actors::{
     clock::Clock,
@@ -53,7 +49,8 @@ fn the_journal_notes_no_secret() {
     let noted = read_all(&journal, &Stream::Platform)[0].payload.clone();
     let noted = String::from_utf8(noted).unwrap();
     for name in ["receipt.json", "opening.json", "store.json"] {
-        let file: serde_json::Value = serde_json::from_slice(&fs::read(folder.path().join(name)).unwrap()).unwrap();
+        let file: serde_json::Value =
+            serde_json::from_slice(&fs::read(folder.path().join(name)).unwrap()).unwrap();
         assert!(noted.contains(file["id"].as_str().unwrap()));
         assert!(!noted.contains(file["secret"].as_str().unwrap()));
     }
@@ -94,7 +91,8 @@ fn a_missing_key_stops_the_start_and_none_is_made_in_its_place() {
 fn keys_of_another_platform_stop_the_start() {
     let ((folder, journal), (other, _)) = (platform(), platform());
     for key in [KeyUse::Receipt, KeyUse::Opening, KeyUse::Store] {
-        let (own, foreign) = (folder.path().join(format!("{key}.json")), other.path().join(format!("{key}.json")));
+        let (own, foreign) =
+            (folder.path().join(format!("{key}.json")), other.path().join(format!("{key}.json")));
         let kept = fs::read(&own).unwrap();
         fs::write(&own, fs::read(foreign).unwrap()).unwrap();
         match refusal(folder.path(), &journal) {

@@ -1,8 +1,8 @@
 //! Power that is lost at any instant: a disk keeps what was synced, and of the rest whatever it likes.
 //!
-//! A kill alone loses nothing that was written, synced or not. So here every write and sync of a server is recorded
-//! by strace, and the disk is put together as a power cut would leave it: all that was synced, and of each
-//! write that was not nothing, all or some sectors. Then a server starts on it.
+//! A kill alone loses nothing that was written, synced or not. So here every write and sync of a server is
+//! recorded by strace, and the disk is put together as a power cut would leave it: all that was synced, and
+//! of each write that was not nothing, all or some sectors. Then a server starts on it.
 
 use std::{
     collections::BTreeMap,
@@ -164,7 +164,8 @@ fn play(disk: &mut Disk, line: &str) -> Told {
     }
     let Some((name, arguments)) = call.split_once('(') else { return Told::Nothing };
     // A descriptor as `4<path>`, the path in hexadecimal escapes.
-    let path = arguments.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(path, _)| unescape(path));
+    let path =
+        arguments.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(path, _)| unescape(path));
     let path = path.map(|path| String::from_utf8(path).unwrap()).unwrap_or_default();
     match name {
         "pwrite64" => {
@@ -182,7 +183,11 @@ fn play(disk: &mut Disk, line: &str) -> Told {
         }
         "fsync" | "fdatasync" => {
             disk.sync_begins(thread, &path);
-            if call.ends_with("<unfinished ...>") || !disk.sync_ends(thread) { Told::Nothing } else { Told::Synced }
+            if call.ends_with("<unfinished ...>") || !disk.sync_ends(thread) {
+                Told::Nothing
+            } else {
+                Told::Synced
+            }
         }
         "write" if arguments.starts_with("1<") => Told::Said(String::from_utf8(quoted(arguments).0).unwrap()),
         _ => Told::Nothing,
@@ -216,7 +221,8 @@ fn what_was_acknowledged_survives_a_power_cut_at_any_instant() {
     copy_folder(&live, &before);
 
     let calls = "trace=pwrite64,write,fsync,fdatasync,ftruncate";
-    let words = ["strace", "-f", "-qq", "-y", "-xx", "-s", "8192", "-e", calls, "-o", record.to_str().unwrap(), "--"];
+    let words =
+        ["strace", "-f", "-qq", "-y", "-xx", "-s", "8192", "-e", calls, "-o", record.to_str().unwrap(), "--"];
     let mut command = child_of(&words.map(str::to_owned), &live, 25);
     // Short, so that the log is moved and begun anew several times.
     command.env(CHILD_CHECKPOINT_FRAMES, "24");
@@ -235,7 +241,8 @@ fn what_was_acknowledged_survives_a_power_cut_at_any_instant() {
             Told::Synced => syncs += 1,
             Told::Said(words) => words.lines().for_each(|line| heard.hear(line)),
         }
-        // A cut just after some of the syncs, where the least is durable for what was said, and just after some acknowledgements.
+        // A cut just after some of the syncs, where the least is durable for what was said, and just after
+        // some acknowledgements.
         let acknowledged = matches!(&told, Told::Said(words) if words.contains("ack"));
         if (told == Told::Synced && syncs % 3 == 0) || (acknowledged && heard.acked() % 5 == 0) {
             for loses in [Loses::All, Loses::Some, Loses::Nothing] {

@@ -88,7 +88,12 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
 
 /// Where a text stands in a file, every place of it.
 pub(crate) fn places(bytes: &[u8], wanted: &[u8]) -> Vec<usize> {
-    bytes.windows(wanted.len()).enumerate().filter(|(_, window)| *window == wanted).map(|(at, _)| at).collect()
+    bytes
+        .windows(wanted.len())
+        .enumerate()
+        .filter(|(_, window)| *window == wanted)
+        .map(|(at, _)| at)
+        .collect()
 }
 
 /// Flips one bit in a file.
