@@ -639,6 +639,7 @@ export type Refusal = {
 /** Why something was refused; one code an offence. */
 export type RefusalCode =
   | "malformed"
+  | "field_invalid"
   | "not_signed_in"
   | "session_ended"
   | "sign_in_failed"
@@ -729,7 +730,7 @@ export type Response =
 export type RoomEvent =
   | {
     event: "project_published";
-    /** What it is (without the list of those invited, save for the organiser). */
+    /** What it is (without the list of those invited, save for the organiser and the supervisor). */
     spec: ProjectSpec;
   }
   | {
