@@ -125,8 +125,7 @@ fn next_end(live: &Live) -> Option<Moment> {
 /// When the silent will be deemed to accept; `None` once nobody is silent.
 fn confirming_ends(live: &Live) -> Option<Moment> {
     let signed = live.signed()?;
-    let silent = crate::project::silent(live, signed);
-    (!silent.is_empty()).then_some(signed.signature.confirm_until)
+    crate::project::silent(live, signed).next().map(|_| signed.signature.confirm_until)
 }
 
 fn barrier_is_free(live: &Live) -> bool {

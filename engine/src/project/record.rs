@@ -1,6 +1,6 @@
 //! The barrier, the record, and what is done with it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use kaibiao_protocol::{
     blob::Blob,
@@ -190,13 +190,10 @@ pub(super) fn bidder<'a>(live: &Live, asker: &'a Asker) -> Result<&'a Organisati
     }
 }
 
-/// Those whose word is still out.
-pub(crate) fn silent(live: &Live, signed: &Signed) -> BTreeSet<OrganisationId> {
-    let bidders = live.counted().map(|counted| counted.bidders.clone()).unwrap_or_default();
-    bidders
-        .into_iter()
-        .filter(|one| !signed.confirmed.contains(one) && !signed.deemed.contains(one))
-        .collect()
+/// Those whose word is still out, in a fixed order.
+pub(crate) fn silent<'a>(live: &'a Live, signed: &'a Signed) -> impl Iterator<Item = &'a OrganisationId> {
+    let bidders = live.counted().into_iter().flat_map(|counted| &counted.bidders);
+    bidders.filter(|one| !signed.confirmed.contains(*one) && !signed.deemed.contains(*one))
 }
 
 /// 87-42: bidders who are absent or silent are deemed to accept.
@@ -205,7 +202,7 @@ pub(super) fn deem(live: &Live, at: Moment) -> Verdict {
     if at < signed.signature.confirm_until {
         return Err(live.refuse(RefusalCode::StillAwaited));
     }
-    let suppliers: Vec<OrganisationId> = silent(live, signed).into_iter().collect();
+    let suppliers: Vec<OrganisationId> = silent(live, signed).cloned().collect();
     if suppliers.is_empty() {
         return Ok(Vec::new());
     }
@@ -218,7 +215,7 @@ pub(super) fn end(live: &Live, asker: &Asker) -> Verdict {
     if live.objections.iter().any(|objection| objection.answer.is_none()) {
         return Err(live.refuse(RefusalCode::ObjectionsOpen));
     }
-    if !silent(live, signed).is_empty() {
+    if silent(live, signed).next().is_some() {
         return Err(live.refuse(RefusalCode::StillAwaited));
     }
     Ok(vec![ProjectEvent::OpeningEnded { by: asker.clone() }])
