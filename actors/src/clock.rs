@@ -1,9 +1,10 @@
 //! The server's clock: it never goes back, and no two of its stamps are equal.
 //!
 //! At the start the wall clock is read once and tied to `CLOCK_BOOTTIME`, which no one sets and which goes on
-//! while the machine sleeps. From then on only that is read: setting the wall clock moves no deadline. NTP may
-//! still slew both clocks together, so a well-kept machine stays on time; a *step* of the wall clock shows as a
-//! divergence, which is told ([`Clock::poll_step`]) and never followed: start the server anew to tie it anew.
+//! while the machine sleeps. From then on only that is read: setting the wall clock moves no deadline. NTP
+//! may still slew both clocks together, so a well-kept machine stays on time; a *step* of the wall clock
+//! shows as a divergence, which is told ([`Clock::poll_step`]) and never followed: start the server anew to
+//! tie it anew.
 
 use std::sync::{
     Arc,
@@ -155,8 +156,8 @@ impl Clock {
         self.0.source.wall().0 - (self.0.tie_micros + self.0.source.boot_micros())
     }
 
-    /// Whether the wall clock was set since the last call: its divergence changed by [`STEP_MICROS_MIN`] or more.
-    /// Call it every few seconds; a step told is to be logged and counted.
+    /// Whether the wall clock was set since the last call: its divergence changed by [`STEP_MICROS_MIN`] or
+    /// more. Call it every few seconds; a step told is to be logged and counted.
     pub fn poll_step(&self) -> Option<ClockStep> {
         let divergence_micros = self.divergence_micros();
         let step_micros = divergence_micros - self.0.told.load(Ordering::SeqCst);
@@ -208,7 +209,8 @@ impl Hands {
         self.pass_micros(ms.saturating_mul(1_000));
     }
 
-    /// Lets time pass until the clock that was started at the same instant as these hands shows `at`; nothing if that is over.
+    /// Lets time pass until the clock that was started at the same instant as these hands shows `at`; nothing
+    /// if that is over.
     pub fn pass_until(&self, clock: &Clock, at: Moment) {
         let present = clock.0.tie_micros + clock.0.source.boot_micros();
         self.pass_micros((at.0 - present).max(0));
@@ -231,13 +233,15 @@ impl Clock {
     ///
     /// # Errors
     /// [`ClockFault::BehindJournal`].
-    pub fn steppable_after(at: Moment, journal_last: Option<Moment>) -> Result<(Self, Arc<Hands>), ClockFault> {
-        let hands =
-            Arc::new(Hands {
-                boot_micros: AtomicI64::new(1_000_000),
-                wall_micros: AtomicI64::new(at.0),
-                turned: tokio::sync::Notify::new(),
-            });
+    pub fn steppable_after(
+        at: Moment,
+        journal_last: Option<Moment>,
+    ) -> Result<(Self, Arc<Hands>), ClockFault> {
+        let hands = Arc::new(Hands {
+            boot_micros: AtomicI64::new(1_000_000),
+            wall_micros: AtomicI64::new(at.0),
+            turned: tokio::sync::Notify::new(),
+        });
         Ok((Self::tie(Source::Hands(Arc::clone(&hands)), journal_last)?, hands))
     }
 }
@@ -266,8 +270,9 @@ mod tests {
     fn stamps_drawn_by_many_threads_differ() {
         let clock = Clock::start(None).unwrap();
         let mut stamps: Vec<i64> = thread::scope(|scope| {
-            let drawers: Vec<_> =
-                (0..4).map(|_| scope.spawn(|| (0..10_000).map(|_| clock.now().0).collect::<Vec<_>>())).collect();
+            let drawers: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| (0..10_000).map(|_| clock.now().0).collect::<Vec<_>>()))
+                .collect();
             drawers
                 .into_iter()
                 .flat_map(|drawer| {
