@@ -23,14 +23,56 @@ pub enum Cut {
     Revoked,
 }
 
-/// What goes to a connection: one frame, or the backlog of a resumed stream.
+/// What goes to a connection at once. However many frames it holds, it takes one place in the pipe: the frames are
+/// shared, so they cost next to nothing, and what happens in the same instant must not cut a healthy reader.
 #[derive(Clone, Debug)]
 pub enum Delivery {
     /// One frame.
     Frame(ByteString),
-    /// Frames that happened before the join, oldest first. One delivery however many they are: a backlog is
-    /// shared, so it costs a pointer a frame, and it must not be what fills the pipe.
-    Backlog(Vec<ByteString>),
+    /// Several frames, oldest first: what happened before a join, or together.
+    Backlog(Frames),
+}
+
+/// Frames in order, shared by every connection that gets them.
+#[derive(Clone, Debug)]
+pub struct Frames(Arc<[ByteString]>);
+
+impl Frames {
+    /// These frames.
+    pub fn new(frames: impl Into<Arc<[ByteString]>>) -> Self {
+        Self(frames.into())
+    }
+
+    /// The frames.
+    pub fn as_slice(&self) -> &[ByteString] {
+        &self.0
+    }
+}
+
+impl IntoIterator for Frames {
+    type Item = ByteString;
+    type IntoIter = FramesIter;
+
+    fn into_iter(self) -> FramesIter {
+        FramesIter { frames: self.0, next: 0 }
+    }
+}
+
+/// Gives frames one by one.
+#[derive(Debug)]
+pub struct FramesIter {
+    frames: Arc<[ByteString]>,
+    next: usize,
+}
+
+impl Iterator for FramesIter {
+    type Item = ByteString;
+
+    fn next(&mut self) -> Option<ByteString> {
+        let frame = self.frames.get(self.next).cloned();
+        self.next += 1;
+        frame
+    }
 }
 
 /// How handing a delivery over went.

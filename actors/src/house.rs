@@ -5,6 +5,9 @@
 //! closed) and starts a new one by replay, and lets idle ones go. A command whose answer was lost with an actor
 //! is given to the next one under the same command id, so it is carried out once.
 
+mod loaded;
+mod registry;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -13,16 +16,12 @@ use std::{
     },
 };
 
-use actix::{
-    Actor, Addr, Arbiter, ArbiterHandle, Context,
-    dev::{ToEnvelope, channel::channel},
-    prelude::{Handler, Message, SendError},
-};
+use actix::{Arbiter, ArbiterHandle, prelude::SendError};
 use dashmap::DashMap;
 use kaibiao_engine::{
-    directory::{Directory, DirectoryMachine},
-    keeper::{Done, Keeper, Machine, SideWrite},
-    project::{Project, ProjectMachine},
+    directory::Directory,
+    keeper::{Done, SideWrite},
+    project::Project,
     visibility::{HouseFacts, Viewer, may_see, project_view},
 };
 use kaibiao_protocol::{
@@ -31,7 +30,6 @@ use kaibiao_protocol::{
     command::ProjectCommand,
     digest::Digest,
     directory::DirectoryCommand,
-    event::ProjectEvent,
     frame::StreamName,
     ids::{BidId, OrganisationId, ProjectId},
     moment::Moment,
@@ -49,26 +47,29 @@ use crate::{
     files::Files,
     intake::Intake,
     journal::{Journal, JournalFault, Stream},
-    keeper_actor::{Kept, ReplayFault, replayed},
+    keeper_actor::ReplayFault,
     keys::PlatformKeys,
     limits::{
         ASK_ATTEMPTS_MAX, DIAGNOSES_MAX, DIRECTORY_MAILBOX_MAX, ENVELOPES_MAX, IDLE_MS, IDLE_SWEEP,
-        OPENING_MAILBOX_MAX, PROJECT_MAILBOX_MAX, PROJECTS_MAX, RETRY, ROOM_MAILBOX_MAX,
+        PROJECTS_MAX, RETRY,
     },
     messages::{
-        AskProject, EnterRoom, FinishUpload, GoToSleep, JoinRoom, KeeperAsk, KeysArrived, LeaveRoom,
-        LookAtRoom, ReleaseKeys, ReportTrouble,
+        AskProject, EnterRoom, FinishUpload, JoinRoom, KeeperAsk, KeysArrived, LeaveRoom, Load, LookAtRoom,
+        ReleaseKeys, ReportTrouble, Wake,
     },
     metrics::Metrics,
-    opening::OpeningActor,
-    project::{ProjectActor, ahead_of},
+    opening_steps::{own_bid, signed_text, would_accept},
+    project::ahead_of,
     refusals::refuse,
-    room::{RoomActor, SinkId},
-    slot::{Actors, Committed, Slot},
+    room::SinkId,
+    slot::{Committed, Slot},
     stored_bid::shortened,
     timer::Timer,
     unsealing::UnsealingPool,
 };
+
+use loaded::Loaded;
+pub(crate) use registry::copy_of;
 
 /// What the house stands on.
 pub struct HouseParts {
@@ -338,7 +339,7 @@ impl House {
     /// The refusal.
     pub async fn release_keys(&self, keys: ReleaseKeys) -> Result<Done, Refusal> {
         let project = keys.project.clone();
-        self.committed(&project).await.ok_or_else(|| refuse(RefusalCode::Unknown))?;
+        let committed = self.committed(&project).await.ok_or_else(|| refuse(RefusalCode::Unknown))?;
         let slot = self.live_slot(&project).ok_or_else(|| refuse(RefusalCode::Busy))?;
         // The ticket first: the window waits for whatever is stamped before its end.
         let Some(ticket) = slot.envelopes.take(ENVELOPES_MAX) else {
@@ -347,6 +348,9 @@ impl House {
         };
         let at = self.clock().now();
         slot.note_use(at);
+        // Keys that nobody asked for start no opening.
+        own_bid(&committed.project, &keys.bid, &keys.asker)?;
+        would_accept(&committed.project, &keys, at)?;
         let (answer, hear) = oneshot::channel();
         self.send_to_opening(&slot, KeysArrived { keys, at, ticket, answer })?;
         // The actor died with the keys: they are not kept, and the supplier's client sends them again.
@@ -403,9 +407,7 @@ impl House {
         let (state, _) = self.seen_by(asker, project).await?;
         let signature = state.record_signature().ok_or_else(|| refuse(RefusalCode::NotPublished))?.clone();
         let (journal, project) = (self.journal().clone(), project.clone());
-        let reading = tokio::task::spawn_blocking(move || {
-            crate::opening_steps::signed_text(&*journal, &project, &state)
-        });
+        let reading = tokio::task::spawn_blocking(move || signed_text(&*journal, &project, &state));
         let text = reading.await.ok().flatten().ok_or_else(|| refuse(RefusalCode::Busy))?;
         Ok(SignedRecord { text, digest: signature.digest, signature: signature.signature })
     }
@@ -440,19 +442,6 @@ impl House {
         &self.0.pool
     }
 
-    /// Lets go of projects that nobody asked for since `idle_ms` milliseconds, that nobody watches and that have
-    /// nothing to do soon. Gives how many. The house does so by itself; a caller may do it earlier.
-    pub async fn let_idle_go(&self, idle_ms: i64) -> usize {
-        let slots: Vec<Arc<Slot>> = self.0.slots.iter().map(|entry| entry.value().clone()).collect();
-        let mut gone = 0;
-        for slot in slots {
-            if self.may_sleep(&slot, idle_ms) && self.put_to_sleep(&slot).await {
-                gone += 1;
-            }
-        }
-        gone
-    }
-
     /// Ends every actor and thread of the house without ceremony: what is not durable is not acknowledged.
     pub async fn stop(&self) {
         self.0.stopping.store(true, Ordering::Release);
@@ -470,6 +459,13 @@ impl House {
         // Nobody is left to be told.
         let _ = joined.await;
         self.0.slots.clear();
+    }
+
+    /// Makes an opening's actor panic, as a bug would.
+    #[cfg(feature = "practice")]
+    pub fn break_opening(&self, id: &ProjectId) {
+        let sent = self.with_slot(id, |slot| self.send_to_opening(slot, crate::messages::Panic));
+        sent.unwrap_or_else(|_| panic!("an opening's actor takes one more message"));
     }
 
     /// Makes a project's actor panic, as a bug would.
@@ -503,15 +499,6 @@ impl House {
         self.0.stopping.load(Ordering::Acquire)
     }
 
-    /// Runs a future on one of the house's own threads, whatever becomes of the caller.
-    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let turn = self.0.next_arbiter.fetch_add(1, Ordering::Relaxed);
-        let arbiter = &self.0.arbiters[turn % self.0.arbiters.len()];
-        if !arbiter.spawn(work) {
-            tracing::warn!("work was given to a house that has stopped");
-        }
-    }
-
     /// Notes a project that was created.
     pub(crate) fn note_project(&self, spec: &ProjectSpec) {
         let head = Arc::new(ProjectHead { spec: spec.clone() });
@@ -530,18 +517,12 @@ impl House {
                 return Some(committed);
             }
             let (answer, hear) = oneshot::channel();
-            let sent = self.send_to_project(&slot, crate::messages::Load { answer });
+            let sent = self.send_to_project(&slot, Load { answer });
             if sent.is_err() || hear.await.is_err() {
                 tokio::time::sleep(RETRY).await;
             }
         }
         None
-    }
-
-    /// Starts the opening's actor where none lives.
-    pub(crate) fn ensure_opening(&self, slot: &Arc<Slot>) {
-        let mut actors = slot.actors();
-        self.living_opening(&mut actors, slot);
     }
 
     pub(crate) fn knows(&self, id: &ProjectId) -> bool {
@@ -558,150 +539,6 @@ impl House {
         Ok((project, viewer))
     }
 
-    /// Gives a message to an actor until one that lives answers it. `send` makes the message anew each time.
-    async fn until_answered<T, M>(
-        &self,
-        part: &'static str,
-        mut send: impl FnMut() -> (Result<(), SendError<M>>, oneshot::Receiver<Result<T, Refusal>>),
-    ) -> Result<T, Refusal> {
-        for attempt in 0..ASK_ATTEMPTS_MAX {
-            if self.is_stopping() {
-                return Err(refuse(RefusalCode::WritingEnded));
-            }
-            if attempt > 0 {
-                // The one before died with the message; a new one that dies too must not be started in a hurry.
-                tokio::time::sleep(RETRY).await;
-            }
-            let (sent, hear) = send();
-            match sent {
-                Ok(()) => {
-                    if let Ok(answer) = hear.await {
-                        return answer;
-                    }
-                }
-                Err(SendError::Full(_)) => {
-                    self.metrics().note_busy(part);
-                    return Err(refuse(RefusalCode::Busy));
-                }
-                Err(SendError::Closed(_)) => {}
-            }
-        }
-        Err(refuse(RefusalCode::Busy))
-    }
-
-    fn live_slot(&self, id: &ProjectId) -> Option<Arc<Slot>> {
-        self.0.slots.get(id).map(|slot| slot.clone()).filter(|slot| !slot.has_ended())
-    }
-
-    /// Does something with the project's present slot; makes one where there is none.
-    fn with_slot<T>(&self, id: &ProjectId, with: impl FnOnce(&Arc<Slot>) -> T) -> T {
-        let slot = loop {
-            let make = || {
-                let arbiter = self.0.next_arbiter.fetch_add(1, Ordering::Relaxed) % self.0.arbiters.len();
-                Slot::new(id.clone(), arbiter, self.clock().present())
-            };
-            // The map's guard ends with this line; an ended slot is removed below.
-            let slot = Arc::clone(&self.0.slots.entry(id.clone()).or_insert_with(make));
-            if !slot.has_ended() {
-                break slot;
-            }
-            self.0.slots.remove_if(id, |_, present| Arc::ptr_eq(present, &slot));
-        };
-        with(&slot)
-    }
-
-    fn send_to_project<M>(&self, slot: &Arc<Slot>, message: M) -> Result<(), SendError<M>>
-    where
-        M: Message<Result = ()> + Send + 'static,
-        ProjectActor: Handler<M>,
-        Context<ProjectActor>: ToEnvelope<ProjectActor, M>,
-    {
-        let mut actors = slot.actors();
-        if slot.has_ended() {
-            return Err(SendError::Closed(message));
-        }
-        let living = actors.project.as_ref().is_some_and(Addr::connected);
-        if !living {
-            if actors.project.is_some() {
-                self.metrics().note_restart("project");
-                tracing::warn!(project = %slot.id, "a project's actor died and is started anew by replay");
-            }
-            let actor = ProjectActor::new(slot.clone(), self.clone());
-            actors.project = Some(self.start_on(slot.arbiter, PROJECT_MAILBOX_MAX, actor));
-        }
-        actors.project.as_ref().expect("it was started just now").try_send(message)
-    }
-
-    fn send_to_room<M>(&self, slot: &Arc<Slot>, message: M) -> Result<(), SendError<M>>
-    where
-        M: Message<Result = ()> + Send + 'static,
-        RoomActor: Handler<M>,
-        Context<RoomActor>: ToEnvelope<RoomActor, M>,
-    {
-        slot.note_use(self.clock().present());
-        let mut actors = slot.actors();
-        if slot.has_ended() {
-            return Err(SendError::Closed(message));
-        }
-        let living = actors.room.as_ref().is_some_and(Addr::connected);
-        if !living {
-            if actors.room.is_some() {
-                self.metrics().note_restart("room");
-                tracing::warn!(project = %slot.id, "a room died and is started anew by replay");
-            }
-            let actor = RoomActor::new(slot.id.clone(), self.journal().clone(), self.metrics().clone());
-            actors.room = Some(self.start_on(slot.arbiter, ROOM_MAILBOX_MAX, actor));
-        }
-        actors.room.as_ref().expect("it was started just now").try_send(message)
-    }
-
-    fn send_to_opening<M>(&self, slot: &Arc<Slot>, message: M) -> Result<(), Refusal>
-    where
-        M: Message<Result = ()> + Send + 'static,
-        OpeningActor: Handler<M>,
-        Context<OpeningActor>: ToEnvelope<OpeningActor, M>,
-    {
-        let mut actors = slot.actors();
-        match self.living_opening(&mut actors, slot).try_send(message) {
-            Ok(()) => Ok(()),
-            Err(_) => {
-                self.metrics().note_busy("opening");
-                Err(refuse(RefusalCode::Busy))
-            }
-        }
-    }
-
-    fn living_opening<'a>(&self, actors: &'a mut Actors, slot: &Arc<Slot>) -> &'a Addr<OpeningActor> {
-        let living = actors.opening.as_ref().is_some_and(Addr::connected);
-        if !living {
-            if actors.opening.is_some() {
-                self.metrics().note_restart("opening");
-                tracing::warn!(project = %slot.id, "an opening's actor died and is started anew");
-            }
-            let actor = OpeningActor::new(slot.clone(), self.clone());
-            actors.opening = Some(self.start_on(slot.arbiter, OPENING_MAILBOX_MAX, actor));
-        }
-        actors.opening.as_ref().expect("it was started just now")
-    }
-
-    /// Starts an actor on an arbiter with its whole mailbox from the first message on. (actix' own start begins
-    /// with a mailbox of 16.)
-    fn start_on<A: Actor<Context = Context<A>> + Send>(
-        &self,
-        arbiter: usize,
-        mailbox_max: usize,
-        actor: A,
-    ) -> Addr<A> {
-        let (sender, receiver) = channel(mailbox_max);
-        let arbiter = &self.0.arbiters[arbiter % self.0.arbiters.len()];
-        // A stopped arbiter drops the receiver: the address is closed, as of an actor that died.
-        arbiter.spawn_fn(move || {
-            let context = Context::with_receiver(receiver);
-            actix::spawn(context.into_future(actor));
-        });
-        Addr::new(sender)
-    }
-
     fn start_timer(&self) {
         let house = self.clone();
         self.spawn(self.timer().clone().run(move |project, at| house.wake(&project, at)));
@@ -710,7 +547,7 @@ impl House {
     fn wake(&self, project: &ProjectId, at: Moment) {
         let late = self.clock().present().micros_since(at);
         self.metrics().wake_lateness_seconds.set(late as f64 / 1e6);
-        let sent = self.with_slot(project, |slot| self.send_to_project(slot, crate::messages::Wake));
+        let sent = self.with_slot(project, |slot| self.send_to_project(slot, Wake));
         if let Err(SendError::Closed(_)) = sent {
             // It went to sleep this instant, and set its next wake itself; or the house stops.
             tracing::debug!(%project, "a wake found its project gone");
@@ -725,87 +562,5 @@ impl House {
                 house.let_idle_go(IDLE_MS).await;
             }
         });
-    }
-
-    fn may_sleep(&self, slot: &Slot, idle_ms: i64) -> bool {
-        let now = self.clock().present();
-        let soon = |at: Moment| ahead_of(at) <= now;
-        let busy_soon = slot
-            .committed()
-            .is_none_or(|committed| ProjectMachine::wake_at(&committed.project).is_some_and(soon));
-        let opening = slot.actors().opening.as_ref().is_some_and(Addr::connected);
-        now.micros_since(slot.idle_since()) >= idle_ms.saturating_mul(1_000)
-            && !busy_soon
-            && !opening
-            && slot.envelopes.open() == 0
-            && self.0.intake.open(&slot.id) == 0
-    }
-
-    async fn put_to_sleep(&self, slot: &Arc<Slot>) -> bool {
-        let asked = {
-            let actors = slot.actors();
-            actors.room.as_ref().filter(|room| room.connected()).map(|room| {
-                let (answer, hear) = oneshot::channel();
-                (room.try_send(GoToSleep { answer }), hear)
-            })
-        };
-        if let Some((sent, hear)) = asked
-            && (sent.is_err() || !hear.await.unwrap_or(false))
-        {
-            return false;
-        }
-        // Ended on purpose: whoever enters next starts a room, and nobody counts a restart.
-        slot.actors().room = None;
-        let (answer, hear) = oneshot::channel();
-        let asked = slot
-            .actors()
-            .project
-            .as_ref()
-            .is_some_and(|project| project.try_send(GoToSleep { answer }).is_ok());
-        if !asked || !hear.await.unwrap_or(false) {
-            return false;
-        }
-        self.0.slots.remove_if(&slot.id, |_, present| Arc::ptr_eq(present, slot));
-        let next = slot.committed().and_then(|committed| ProjectMachine::wake_at(&committed.project));
-        self.timer().set(&slot.id, next.map(ahead_of));
-        true
-    }
-}
-
-/// A side write again, for a message that may have to be sent twice.
-pub(crate) fn copy_of(side: &SideWrite) -> SideWrite {
-    match side {
-        SideWrite::Put { space, key, value } => {
-            SideWrite::Put { space: *space, key: key.clone(), value: value.clone() }
-        }
-        SideWrite::Delete { space, key } => SideWrite::Delete { space: *space, key: key.clone() },
-    }
-}
-
-/// What is read before the first actor starts.
-struct Loaded {
-    directory: Keeper<DirectoryMachine>,
-    heads: BTreeMap<ProjectId, Arc<ProjectHead>>,
-    wakes: Vec<(Stream, Moment)>,
-    last_moment: Option<Moment>,
-}
-
-impl Loaded {
-    fn load(journal: &dyn Journal) -> Result<Self, StartFault> {
-        let mut heads = BTreeMap::new();
-        for stream in journal.streams()? {
-            let Stream::Project(id) = &stream else { continue };
-            for record in journal.read(&stream, 0, 1)? {
-                if let ProjectEvent::ProjectCreated { spec, .. } = ProjectMachine::decode(&record)? {
-                    heads.insert(id.clone(), Arc::new(ProjectHead { spec }));
-                }
-            }
-        }
-        Ok(Self {
-            directory: replayed::<DirectoryMachine>(journal, &Stream::Directory)?,
-            heads,
-            wakes: journal.wakes()?,
-            last_moment: journal.last_moment(),
-        })
     }
 }

@@ -15,6 +15,7 @@ pub mod house;
 pub mod http;
 mod intake;
 pub mod journal;
+mod judging;
 mod keeper_actor;
 pub mod keys;
 pub mod limits;

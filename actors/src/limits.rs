@@ -37,6 +37,11 @@ pub const PROJECTS_MAX: usize = 1_000_000;
 pub const ASK_ATTEMPTS_MAX: usize = 4;
 /// How long the platform's own parts wait before they ask again what was refused as busy.
 pub const RETRY: Duration = Duration::from_millis(100);
+/// How long after an actor's death it is started anew where nobody asks for it earlier, in milliseconds: not in a
+/// hurry, for it may die again.
+pub const AFTER_DEATH_MS: i64 = 1_000;
+/// How long an opening gathers what happens before it looks at its state again.
+pub const LOOK_TOGETHER: Duration = Duration::from_millis(2);
 /// How long before its hour a sleeping project is loaded, in milliseconds.
 pub const WAKE_AHEAD_MS: i64 = 5_000;
 /// How long a project without viewers and asks stays loaded, in milliseconds.

@@ -17,14 +17,15 @@ use kaibiao_engine::reaction::opening_todo;
 use kaibiao_protocol::{
     bid::FailureCause,
     ids::BidId,
-    refusal::RefusalCode,
+    moment::Moment,
+    refusal::{Refusal, RefusalCode},
     view::{BidStatus, ProjectStatus},
 };
 
 use crate::{
     house::House,
-    limits::{RETRY, SERVED_EVERY_MS},
-    messages::{KeysArrived, Published},
+    limits::{AFTER_DEATH_MS, LOOK_TOGETHER, RETRY, SERVED_EVERY_MS},
+    messages::{KeysArrived, Published, ReleaseKeys},
     opening_steps::{
         Openable, Serving, Unsealed, from_kept_keys, issue_order, keep_keys, note_served, own_bid, publish,
         read_sheets, report_failure, report_unsealed, served_until, sign, unseal, would_accept,
@@ -44,8 +45,12 @@ pub(crate) struct OpeningActor {
     in_hand: BTreeSet<BidId>,
     /// The sheets of unsealed bids, held back until the barrier.
     sheets: BTreeMap<BidId, Sheets>,
+    /// Whether the bids reported unsealed before this actor started were looked for.
+    caught_up: bool,
     /// The record is being published or signed.
     concluding: bool,
+    /// A look is ordered already.
+    look_ordered: bool,
 }
 
 impl OpeningActor {
@@ -57,12 +62,24 @@ impl OpeningActor {
             issuing: false,
             in_hand: BTreeSet::new(),
             sheets: BTreeMap::new(),
+            caught_up: false,
             concluding: false,
+            look_ordered: false,
+        }
+    }
+
+    /// Looks a moment later, once for all that happens until then: a room of hundreds has hundreds of verdicts in
+    /// the same instant, and a look goes over every bid.
+    fn look_soon(&mut self, ctx: &mut Context<Self>) {
+        if !self.look_ordered {
+            self.look_ordered = true;
+            ctx.run_later(LOOK_TOGETHER, |actor, ctx| actor.look(ctx));
         }
     }
 
     /// Does what the committed state asks for and is not in hand.
     fn look(&mut self, ctx: &mut Context<Self>) {
+        self.look_ordered = false;
         let Some(committed) = self.slot.committed() else { return };
         if is_over(&committed) {
             self.end(ctx);
@@ -73,7 +90,10 @@ impl OpeningActor {
         for bid in todo.unseal {
             self.go_on_unsealing(&committed, bid, ctx);
         }
-        self.read_missing_sheets(&committed, ctx);
+        if todo.publish || !self.caught_up {
+            self.caught_up = true;
+            self.read_missing_sheets(&committed, ctx);
+        }
         if todo.publish && !self.concluding {
             self.publish_if_complete(committed, ctx);
         } else if todo.sign && !self.concluding {
@@ -144,7 +164,7 @@ impl OpeningActor {
         ctx.spawn(wrap_future::<_, Self>(opening).map(move |opened, actor, ctx| match opened {
             Some(Ok(openable)) => actor.check(committed, bid, openable, ctx),
             Some(Err(failure)) => actor.conclude(committed, bid, Unsealed::Failed(failure), ctx),
-            None => actor.conclude(committed, bid, Unsealed::Failed(lost()), ctx),
+            None => actor.conclude_lost(committed, bid, ctx),
         }));
     }
 
@@ -171,10 +191,10 @@ impl OpeningActor {
                 Some(Ok(sheets)) => {
                     actor.in_hand.remove(&id);
                     actor.sheets.insert(id, sheets);
-                    actor.look(ctx);
+                    actor.look_soon(ctx);
                 }
                 Some(Err(failure)) => actor.conclude(committed, id, Unsealed::Failed(failure), ctx),
-                None => actor.conclude(committed, id, Unsealed::Failed(lost()), ctx),
+                None => actor.conclude_lost(committed, id, ctx),
             }));
         }
     }
@@ -187,7 +207,10 @@ impl OpeningActor {
         let unsealing = async move { unseal(&house, &state, facts, openable).await };
         ctx.spawn(wrap_future::<_, Self>(unsealing).map(move |unsealed, actor, ctx| {
             actor.house.metrics().unsealing_seconds.observe(started.elapsed().as_secs_f64());
-            actor.conclude(committed, bid, unsealed.unwrap_or_else(|| Unsealed::Failed(lost())), ctx);
+            match unsealed {
+                Some(unsealed) => actor.conclude(committed, bid, unsealed, ctx),
+                None => actor.conclude_lost(committed, bid, ctx),
+            }
         }));
     }
 
@@ -228,6 +251,14 @@ impl OpeningActor {
         });
     }
 
+    /// The work died of a bug; or the pool ended with the house, and the next start goes on.
+    fn conclude_lost(&mut self, committed: Committed, bid: BidId, ctx: &mut Context<Self>) {
+        if !self.house.is_stopping() {
+            let lost = Failure::new(FailureCause::PlatformFault, "the platform lost the bid's unsealing");
+            self.conclude(committed, bid, Unsealed::Failed(lost), ctx);
+        }
+    }
+
     /// The barrier, once the sheets of every unsealed bid are here.
     fn publish_if_complete(&mut self, committed: Committed, ctx: &mut Context<Self>) {
         let project = &committed.project;
@@ -252,7 +283,7 @@ impl OpeningActor {
         });
     }
 
-    /// Runs a step, notes how it ended, and looks again: at once after success, a little later after a refusal.
+    /// Runs a step, notes how it ended, and looks again: soon after success, a little later after a refusal.
     fn then_look<T: 'static, E: 'static>(
         &self,
         step: impl Future<Output = Result<T, E>> + 'static,
@@ -265,7 +296,7 @@ impl OpeningActor {
             if refused {
                 ctx.run_later(RETRY, |actor, ctx| actor.look(ctx));
             } else {
-                actor.look(ctx);
+                actor.look_soon(ctx);
             }
         }));
     }
@@ -308,16 +339,12 @@ impl OpeningActor {
             };
             // A supplier that went away finds its keys kept when it comes back.
             let _ = answer.send(told);
-            actor.look(ctx);
+            actor.look_soon(ctx);
         }));
     }
 
     /// Whether keys are taken up at all: by whom, under which order, for which bid.
-    fn admit(
-        &self,
-        keys: &crate::messages::ReleaseKeys,
-        at: kaibiao_protocol::moment::Moment,
-    ) -> Result<(Committed, Arc<Serving>), kaibiao_protocol::refusal::Refusal> {
+    fn admit(&self, keys: &ReleaseKeys, at: Moment) -> Result<(Committed, Arc<Serving>), Refusal> {
         let committed = self.slot.committed().ok_or_else(|| refuse(RefusalCode::Busy))?;
         own_bid(&committed.project, &keys.bid, &keys.asker)?;
         would_accept(&committed.project, keys, at)?;
@@ -329,11 +356,6 @@ impl OpeningActor {
         }
         Ok((committed, serving))
     }
-}
-
-/// The work died of a bug, or the pool ended with the house.
-fn lost() -> Failure {
-    Failure::new(FailureCause::PlatformFault, "the platform lost the bid's unsealing")
 }
 
 fn is_over(committed: &Committed) -> bool {
@@ -365,6 +387,14 @@ impl Actor for OpeningActor {
 impl Drop for OpeningActor {
     fn drop(&mut self) {
         self.slot.set_opening_ready(false);
+        if std::thread::panicking() && !self.house.is_stopping() {
+            // Woken, the project's actor starts a new one.
+            let slot = self.slot.clone();
+            self.house.spawn(async move {
+                tokio::time::sleep(Duration::from_millis(AFTER_DEATH_MS.unsigned_abs())).await;
+                slot.wake();
+            });
+        }
     }
 }
 
@@ -372,7 +402,7 @@ impl Handler<Published> for OpeningActor {
     type Result = ();
 
     fn handle(&mut self, _: Published, ctx: &mut Context<Self>) {
-        self.look(ctx);
+        self.look_soon(ctx);
     }
 }
 
@@ -381,5 +411,14 @@ impl Handler<KeysArrived> for OpeningActor {
 
     fn handle(&mut self, message: KeysArrived, ctx: &mut Context<Self>) {
         self.release(message, ctx);
+    }
+}
+
+#[cfg(feature = "practice")]
+impl Handler<crate::messages::Panic> for OpeningActor {
+    type Result = ();
+
+    fn handle(&mut self, _: crate::messages::Panic, _: &mut Context<Self>) {
+        panic!("told to, to see what follows");
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     house::House,
     journal::Stream,
     keeper_actor::{Keeps, Shell, ask, replayed},
-    limits::RETRY,
+    limits::{AFTER_DEATH_MS, RETRY, WAKE_AHEAD_MS},
     messages::{AskProject, GoToSleep, KeeperAsk, Load, Published, Wake},
     slot::{Committed, Slot},
 };
@@ -170,6 +170,13 @@ impl Actor for ProjectActor {
 impl Drop for ProjectActor {
     fn drop(&mut self) {
         self.house.metrics().projects_live.dec();
+        // It died, by a panic or a failed append, and perhaps nobody will ask for it: what is due must happen all
+        // the same. Where nothing can be written any more, the next start sees to it.
+        let writes = self.house.journal().meters().writing_ended.is_none();
+        if !self.slot.has_ended() && !self.house.is_stopping() && writes {
+            let soon = self.house.clock().present().plus_ms(AFTER_DEATH_MS);
+            self.house.timer().set(&self.slot.id, Some(soon));
+        }
     }
 }
 
@@ -250,5 +257,5 @@ impl Handler<crate::messages::Panic> for ProjectActor {
 
 /// How long before `at` a sleeping project is loaded.
 pub(crate) fn ahead_of(at: Moment) -> Moment {
-    at.plus_ms(-crate::limits::WAKE_AHEAD_MS)
+    at.plus_ms(-WAKE_AHEAD_MS)
 }

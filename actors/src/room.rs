@@ -18,10 +18,11 @@ use kaibiao_protocol::{
     frame::StreamName,
     ids::ProjectId,
     refusal::{Refusal, RefusalCode},
+    role::Asker,
     view::RoomView,
 };
 
-pub use crate::frame_sink::{Cut, Delivery, FrameSink, FrameSource, Pushed, SinkId, frame_channel};
+pub use crate::frame_sink::{Cut, Delivery, FrameSink, FrameSource, Frames, Pushed, SinkId, frame_channel};
 use crate::{
     journal::{Journal, Stream},
     keeper_actor::{ReplayFault, read_all},
@@ -68,14 +69,13 @@ impl RoomActor {
         }));
     }
 
+    /// Takes records in and hands what is new to everybody, in one go for all records: those of one append happened
+    /// in the same moment.
     fn take(&mut self, records: &[Recorded<ProjectEvent>]) {
-        for record in records {
-            let (viewers, metrics) = (&mut self.viewers, &self.metrics);
-            self.frames.take(record, |stream, frame| {
-                if let Some(sinks) = viewers.get_mut(stream) {
-                    fan_out(sinks, frame, metrics);
-                }
-            });
+        for (stream, frames) in self.frames.take(records) {
+            if let Some(sinks) = self.viewers.get_mut(&stream) {
+                fan_out(sinks, frames, &self.metrics);
+            }
         }
     }
 
@@ -91,7 +91,7 @@ impl RoomActor {
         let backlog = self.frames.after(&stream, join.since);
         // Backlog and membership in one step of one actor: no frame falls between them and none comes twice.
         if !backlog.is_empty() {
-            match join.sink.push(Delivery::Backlog(backlog.to_vec())) {
+            match join.sink.push(Delivery::Backlog(Frames::new(backlog))) {
                 Pushed::Taken => {}
                 Pushed::CutNow | Pushed::Gone => return Ok(last_seq),
             }
@@ -100,7 +100,7 @@ impl RoomActor {
         Ok(last_seq)
     }
 
-    fn view(&self, asker: &kaibiao_protocol::role::Asker) -> Result<RoomView, Refusal> {
+    fn view(&self, asker: &Asker) -> Result<RoomView, Refusal> {
         let unknown = || refuse(RefusalCode::Unknown);
         let viewer = may_see(self.frames.project(), asker).ok_or_else(unknown)?;
         let seq = self.frames.last_seq(&Shared::Room(viewer.audience));
@@ -108,8 +108,13 @@ impl RoomActor {
     }
 }
 
-fn fan_out(sinks: &mut BTreeMap<SinkId, FrameSink>, frame: &ByteString, metrics: &Metrics) {
-    sinks.retain(|_, sink| match sink.push(Delivery::Frame(frame.clone())) {
+fn fan_out(sinks: &mut BTreeMap<SinkId, FrameSink>, mut frames: Vec<ByteString>, metrics: &Metrics) {
+    let delivery = match frames.len() {
+        0 => return,
+        1 => Delivery::Frame(frames.remove(0)),
+        _ => Delivery::Backlog(Frames::new(frames)),
+    };
+    sinks.retain(|_, sink| match sink.push(delivery.clone()) {
         Pushed::Taken => true,
         Pushed::CutNow => {
             metrics.slow_readers_cut.inc();

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use bytestring::ByteString;
 use kaibiao_engine::{
-    keeper::{Machine, Recorded},
-    project::{Project, ProjectMachine},
-    visibility::{Audience, Viewer, own_events, room_event},
+    keeper::Recorded,
+    project::Project,
+    visibility::{Audience, RoomLog, Viewer},
 };
 use kaibiao_protocol::{
     event::ProjectEvent,
@@ -42,13 +42,13 @@ pub(crate) struct RoomFrames {
     id: ProjectId,
     /// The position of the last record taken in.
     cursor: u64,
-    project: Project,
+    log: RoomLog,
     streams: BTreeMap<Shared, Vec<ByteString>>,
 }
 
 impl RoomFrames {
     pub(crate) fn new(id: ProjectId) -> Self {
-        Self { id, cursor: 0, project: Project::default(), streams: BTreeMap::new() }
+        Self { id, cursor: 0, log: RoomLog::new(), streams: BTreeMap::new() }
     }
 
     /// The position of the last record taken in.
@@ -58,7 +58,7 @@ impl RoomFrames {
 
     /// The project as of the last record taken in.
     pub(crate) fn project(&self) -> &Project {
-        &self.project
+        self.log.project()
     }
 
     /// The last `seq` of a stream.
@@ -73,25 +73,29 @@ impl RoomFrames {
         &frames[from..]
     }
 
-    /// Takes in the next record and shows each new frame to `tell`. Records taken in before are passed over.
-    pub(crate) fn take(
-        &mut self,
-        record: &Recorded<ProjectEvent>,
-        mut tell: impl FnMut(&Shared, &ByteString),
-    ) {
+    /// Takes in records in order and gives the new frames of each stream. Records taken in before are passed over.
+    pub(crate) fn take(&mut self, records: &[Recorded<ProjectEvent>]) -> BTreeMap<Shared, Vec<ByteString>> {
+        let mut new = BTreeMap::new();
+        for record in records {
+            self.take_one(record, &mut new);
+        }
+        new
+    }
+
+    fn take_one(&mut self, record: &Recorded<ProjectEvent>, new: &mut BTreeMap<Shared, Vec<ByteString>>) {
         if record.seq <= self.cursor {
             return;
         }
         assert_eq!(record.seq, self.cursor + 1, "a room takes every record in order");
         self.cursor = record.seq;
-        ProjectMachine::apply(&mut self.project, &record.event, record.at);
-        for audience in [Audience::Staff, Audience::Room] {
-            for event in room_event(audience, &self.project, &record.event, record.at) {
-                self.add(Shared::Room(audience), record, ViewEvent::Room(event), &mut tell);
+        let projected = self.log.push(&record.event, record.at);
+        for (audience, events) in [(Audience::Staff, projected.staff), (Audience::Room, projected.room)] {
+            for event in events {
+                self.add(Shared::Room(audience), record, ViewEvent::Room(event), new);
             }
         }
-        for (supplier, event) in own_events(&self.project, &record.event, record.at) {
-            self.add(Shared::Own(supplier), record, ViewEvent::Own(event), &mut tell);
+        for (supplier, event) in projected.own {
+            self.add(Shared::Own(supplier), record, ViewEvent::Own(event), new);
         }
     }
 
@@ -100,7 +104,7 @@ impl RoomFrames {
         stream: Shared,
         record: &Recorded<ProjectEvent>,
         event: ViewEvent,
-        tell: &mut impl FnMut(&Shared, &ByteString),
+        new: &mut BTreeMap<Shared, Vec<ByteString>>,
     ) {
         let name = match &stream {
             Shared::Room(_) => StreamName::Room(self.id.clone()),
@@ -109,7 +113,7 @@ impl RoomFrames {
         let notice = Notice { stream: name, seq: self.last_seq(&stream) + 1, at: record.at, event };
         let text = serde_json::to_string(&notice).expect("a notice is plain data and serialises");
         let frame = ByteString::from(text);
-        tell(&stream, &frame);
+        new.entry(stream.clone()).or_default().push(frame.clone());
         self.streams.entry(stream).or_default().push(frame);
     }
 }

@@ -316,3 +316,144 @@ impl BidInWork {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use kaibiao_sealed::{
+        cobblestone::{CHUNK_BYTES, ChunkCipher, body_bytes},
+        unseal::PartOpener,
+    };
+
+    use super::*;
+
+    const KEY: [u8; 32] = [7; 32];
+
+    /// A file that counts how often it is read, and a part of so many chunks in it. Its bytes are all nought, so
+    /// no chunk opens.
+    struct Nought(AtomicUsize);
+
+    impl ReadAt for Nought {
+        fn read_exact_at(&self, buf: &mut [u8], _: u64) -> std::io::Result<()> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            buf.fill(0);
+            Ok(())
+        }
+    }
+
+    struct Bug;
+
+    impl ReadAt for Bug {
+        fn read_exact_at(&self, _: &mut [u8], _: u64) -> std::io::Result<()> {
+            panic!("a bug, to see what follows")
+        }
+    }
+
+    fn bid(file: Arc<dyn ReadAt>, chunks: u64) -> Arc<BidToCheck> {
+        let (_, prefix) = ChunkCipher::begin(&KEY, b"");
+        let length = body_bytes((chunks - 1) * CHUNK_BYTES as u64).unwrap();
+        let opener = PartOpener::of_message(&KEY, b"", &prefix, 0..length).unwrap();
+        assert_eq!(opener.chunks(), chunks);
+        let parts = vec![(PartName::Common, OpenPart::new(opener, file.clone()))];
+        Arc::new(BidToCheck { file, parts })
+    }
+
+    #[test]
+    fn the_first_failure_ends_the_work_on_a_bid() {
+        let pool = UnsealingPool::new(2);
+        let file = Arc::new(Nought(AtomicUsize::new(0)));
+        let verdict = pool.submit(bid(file.clone(), 1_000 * CHUNKS_PER_TASK)).unwrap();
+        let fault = verdict.blocking_recv().unwrap().unwrap_err();
+        assert_eq!(fault.part, PartName::Common);
+        assert!(matches!(fault.fault, OpenFault::Damaged { .. }));
+        assert!(file.0.load(Ordering::SeqCst) < 10, "the other ranges are not read");
+        assert_eq!(pool.bids_in_work(), 0);
+    }
+
+    #[test]
+    fn a_bug_while_checking_one_bid_closes_its_channel_and_harms_no_other() {
+        let pool = UnsealingPool::new(1);
+        let broken = pool.submit(bid(Arc::new(Bug), 3 * CHUNKS_PER_TASK)).unwrap();
+        assert!(broken.blocking_recv().is_err());
+        let panicked = pool.run(|| panic!("a bug, to see what follows")).unwrap();
+        assert!(panicked.blocking_recv().is_err());
+        assert_eq!(pool.run(|| 7).unwrap().blocking_recv(), Ok(7));
+        let other = pool.submit(bid(Arc::new(Nought(AtomicUsize::new(0))), 1)).unwrap();
+        assert!(other.blocking_recv().unwrap().is_err());
+        assert_eq!(pool.bids_in_work(), 0);
+    }
+
+    /// A file that says when it is read.
+    struct Telling(Mutex<mpsc::Sender<&'static str>>);
+
+    impl ReadAt for Telling {
+        fn read_exact_at(&self, buf: &mut [u8], _: u64) -> std::io::Result<()> {
+            self.0.lock().unwrap().send("bid").unwrap();
+            buf.fill(0);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn errands_go_before_bids() {
+        let pool = UnsealingPool::new(1);
+        let (go_on, wait) = mpsc::channel::<()>();
+        let (begun, has_begun) = mpsc::channel();
+        let busy = pool.run(move || {
+            begun.send(()).unwrap();
+            wait.recv().unwrap();
+        });
+        has_begun.recv().unwrap();
+        let (told, order) = mpsc::channel();
+        let verdict = pool.submit(bid(Arc::new(Telling(Mutex::new(told.clone()))), 1)).unwrap();
+        let errand = pool.run(move || told.send("errand").unwrap()).unwrap();
+        go_on.send(()).unwrap();
+        busy.unwrap().blocking_recv().unwrap();
+        errand.blocking_recv().unwrap();
+        assert!(verdict.blocking_recv().unwrap().is_err());
+        assert_eq!(order.iter().collect::<Vec<_>>(), ["errand", "bid"]);
+    }
+
+    #[test]
+    fn nothing_runs_while_the_pool_is_held() {
+        let pool = UnsealingPool::new(2);
+        pool.hold();
+        let (told, order) = mpsc::channel();
+        let verdict = pool.submit(bid(Arc::new(Telling(Mutex::new(told.clone()))), 1)).unwrap();
+        let errand = pool.run(move || told.send("errand").unwrap()).unwrap();
+        std::thread::yield_now();
+        assert!(order.try_recv().is_err());
+        pool.release();
+        errand.blocking_recv().unwrap();
+        assert!(verdict.blocking_recv().unwrap().is_err());
+        assert_eq!(order.iter().count(), 2);
+    }
+
+    #[test]
+    fn a_full_pool_says_so() {
+        let pool = UnsealingPool::new(1);
+        pool.hold();
+        let file: Arc<dyn ReadAt> = Arc::new(Nought(AtomicUsize::new(0)));
+        let verdicts: Vec<_> =
+            (0..UNSEALING_BIDS_MAX).map(|_| pool.submit(bid(file.clone(), 1)).unwrap()).collect();
+        assert_eq!(pool.submit(bid(file.clone(), 1)).err(), Some(PoolFull));
+        pool.release();
+        for verdict in verdicts {
+            assert!(verdict.blocking_recv().unwrap().is_err());
+        }
+        assert!(pool.submit(bid(file, 1)).is_ok());
+    }
+
+    #[test]
+    fn a_dropped_pool_ends_its_threads_and_closes_every_channel() {
+        let pool = UnsealingPool::new(2);
+        pool.hold();
+        let errands: Vec<_> = (0..100).map(|number| pool.run(move || number).unwrap()).collect();
+        drop(pool);
+        // Each was run or was dropped; nobody waits for ever.
+        for errand in errands {
+            let _ = errand.blocking_recv();
+        }
+    }
+}

@@ -7,7 +7,7 @@ use kaibiao_protocol::{
 
 use crate::{
     suppliers::Supplier,
-    world::{World, agent, person, supervisor},
+    world::{World, agent, in_time, person, supervisor},
 };
 
 async fn opened_room() -> (World, Vec<Supplier>) {
@@ -112,6 +112,68 @@ async fn a_projects_actor_that_panics_is_started_anew_by_replay_and_loses_nothin
     // Whoever watches sees both, once.
     watcher.event("objection_raised").await;
     watcher.event("objection_raised").await;
+    world.house.stop().await;
+}
+
+#[actix::test]
+async fn a_dead_project_that_nobody_asks_for_still_opens_at_its_hour() {
+    let world = World::new().await;
+    let suppliers: Vec<Supplier> = (1..=3).map(Supplier::new).collect();
+    world.register(&suppliers).await;
+    world.publish(world.spec(1)).await;
+    for one in &suppliers {
+        world.hand_in(&world.seal(one, 1, &[(1, "100.00")])).await;
+    }
+    world.house.break_project(&world.project);
+    in_time("its death", async {
+        while world.house.metrics().projects_live.get() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // It is woken by the timer alone; only the journal is looked at.
+    world.until(world.deadline().plus_ms(2_000));
+    in_time("the order", async {
+        while !world.kinds().contains_key("order_issued") {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    world.house.stop().await;
+}
+
+#[actix::test]
+async fn an_openings_actor_that_panics_is_followed_by_one_with_an_order_of_its_own() {
+    let (world, suppliers) = opened_room().await;
+    let bid = world.state().await.standing_bid_of(&suppliers[0].organisation).unwrap().facts.bid;
+    world.house.break_opening(&world.project);
+    let state =
+        world.becomes("a new order", |state| state.order().is_some_and(|order| order.epoch == 2)).await;
+    assert!(!state.parts_asked(&bid).is_empty());
+    assert!(world.house.metrics().text().contains(r#"kaibiao_actor_restarts_total{part="opening"} 1"#));
+    world.house.stop().await;
+}
+
+#[actix::test]
+async fn what_happens_in_one_moment_cuts_no_reader_however_much_it_is() {
+    let world = World::new().await;
+    let suppliers: Vec<Supplier> = (1..=6).map(Supplier::new).collect();
+    world.register(&suppliers).await;
+    world.publish(world.spec(1)).await;
+    for one in &suppliers {
+        world.hand_in(&world.seal(one, 1, &[(1, "100.00")])).await;
+        world.ask(one.asker(), ProjectCommand::CheckIn).await.unwrap();
+    }
+    let mut narrow = world.watch_with(&supervisor(), false, 0, 3).await;
+    narrow.event("project_published").await;
+    // The count shows six organisations that signed in, all at once; then come the start and the order.
+    world.until(world.deadline());
+    world.becomes("the order", |state| state.order().is_some()).await;
+    narrow.event("receiving_closed").await;
+    for _ in &suppliers {
+        narrow.event("checked_in").await;
+    }
+    narrow.event("order_issued").await;
     world.house.stop().await;
 }
 

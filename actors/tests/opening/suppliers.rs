@@ -13,8 +13,9 @@ use kaibiao_actors::{keys::PlatformKeys, messages::ReleaseKeys};
 use kaibiao_protocol::{
     bid::PartName,
     blob::Blob,
-    ids::{BidId, FileId, LotNo, OrganisationId, ProjectId, UploadId, UserId},
+    ids::{BidId, LotNo, OrganisationId, ProjectId, UploadId, UserId},
     moment::Moment,
+    money::Price,
     record::BidSheet,
     role::{Asker, Role},
 };
@@ -22,11 +23,13 @@ use kaibiao_sealed::{
     binding::{Binding, BindingFormat, Suite},
     digest::sha256,
     envelope::seal_envelope,
-    header::Header,
+    header::{Header, MAGIC},
     key::{BidKey, PartKey},
     order::OpeningOrder,
     package::{DocumentKind, NewDocument, NewLot, Package, Packing, pack},
     practice::{PracticeCa, SoftKey, Span, Usage},
+    purpose::Purpose,
+    signature::sign_cms,
     wrap::{WrapAlgorithm, wrap_to},
     writer::{ClearPart, Sealing, reseal},
 };
@@ -120,9 +123,13 @@ pub(crate) fn pdf(bytes: usize) -> Vec<u8> {
     pdf
 }
 
+/// A sheet that quotes an amount (`100.00`) or a rate (`95.50%`).
 pub(crate) fn sheet(price: &str) -> BidSheet {
     BidSheet {
-        price: kaibiao_protocol::money::Price::Total(price.parse().unwrap()),
+        price: match price.strip_suffix('%') {
+            Some(rate) => Price::Rate(rate.parse().unwrap()),
+            None => Price::Total(price.parse().unwrap()),
+        },
         delivery_or_lead: "30日".into(),
         bid_security_method: "保函".into(),
         declaration_signed: true,
@@ -242,6 +249,31 @@ impl Bid {
         out
     }
 
+    /// A bid that was never whole: its last chunk is not what the key seals, and its supplier states and signs the
+    /// damaged ciphertext.
+    pub(crate) fn damaged_before_signing(&self) -> Self {
+        let mut bytes = Vec::clone(&self.bytes);
+        *bytes.last_mut().unwrap() ^= 1;
+        let mut statement = self.header.statement.clone();
+        let from = bytes.len() - usize::try_from(statement.parts.last().unwrap().length).unwrap();
+        statement.parts.last_mut().unwrap().ciphertext = sha256(&bytes[from..]);
+        let statement = statement.to_bytes();
+        let mut sign = |bytes: &[u8]| Ok::<_, Infallible>(Authority::get().key.sign(bytes));
+        let cms =
+            sign_cms(Purpose::SealStatement, &statement, &self.supplier.certificate, &mut sign).unwrap();
+        let binding = self.header.binding.to_bytes();
+        let mut header = MAGIC.to_vec();
+        for length in [self.header.bytes().len(), binding.len(), statement.len(), cms.len()] {
+            header.extend_from_slice(&u32::try_from(length).unwrap().to_be_bytes());
+        }
+        for section in [binding, statement, cms] {
+            header.extend_from_slice(&section);
+        }
+        header.resize(self.header.bytes().len(), 0);
+        bytes[..header.len()].copy_from_slice(&header);
+        Self { header: Header::parse(&header).unwrap(), bytes: bytes.into(), ..self.clone() }
+    }
+
     /// The same bid as another upload of another bid's name.
     pub(crate) fn as_upload(&self, number: u8) -> Self {
         let mut other = self.clone();
@@ -250,6 +282,3 @@ impl Bid {
         other
     }
 }
-
-/// A file id that no store drew.
-pub(crate) const NO_FILE: FileId = FileId([0xee; 16]);

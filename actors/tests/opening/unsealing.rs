@@ -401,16 +401,40 @@ async fn no_digit_of_any_price_is_anywhere_before_the_barrier() {
 }
 
 #[actix::test]
-async fn a_package_that_contradicts_its_binding_is_malformed_and_the_others_go_on() {
-    // The project asks for an amount; a bid that quotes a price of another kind is a malformed package.
-    let (world, bids) = handed_in(3).await;
+async fn a_bid_that_was_never_whole_and_a_malformed_package_are_told_apart_and_end_at_once() {
+    let world = World::new().await;
+    let suppliers: Vec<Supplier> = (1..=4).map(Supplier::new).collect();
+    world.register(&suppliers).await;
+    world.publish(world.spec(1)).await;
+    let bids = [
+        world.seal(&suppliers[0], 1, &[(1, "100.00")]),
+        world.seal(&suppliers[1], 1, &[(1, "200.00")]).damaged_before_signing(),
+        // The project asks for an amount.
+        world.seal(&suppliers[2], 1, &[(1, "95.50%")]),
+        world.seal(&suppliers[3], 1, &[(1, "400.00")]),
+    ];
+    for bid in &bids {
+        let verdict = world.hand_in(bid).await;
+        assert!(
+            matches!(verdict, UploadVerdict::Received { .. }),
+            "nobody can tell before the opening: {verdict:?}"
+        );
+    }
     let order = order(&world).await;
-    for bid in &bids[1..] {
+    for bid in &bids {
         unseal(&world, bid, &order).await;
     }
-    let state = world.state().await;
-    assert!(state.check_sheets(&bids[0].id, &BTreeMap::new()).is_err());
-    unseal(&world, &bids[0], &order).await;
-    published(&world).await;
+    // Nothing mends these, so the window ends with the last verdict.
+    let rows = published(&world).await;
+    let outcomes: Vec<String> = rows.values().map(price).collect();
+    assert_eq!(outcomes, ["100.00", "DamagedUpload", "MalformedPackage", "400.00"]);
+    let evidence: Vec<String> = world
+        .records()
+        .iter()
+        .filter(|record| record.kind == "bid_failed")
+        .map(|record| String::from_utf8(record.payload.clone()).unwrap())
+        .collect();
+    assert_eq!(evidence.len(), 2);
+    assert!(evidence.iter().all(|seen| !seen.contains("95.50")), "{evidence:?}");
     world.house.stop().await;
 }

@@ -10,7 +10,7 @@ use std::{
 
 use kaibiao_actors::{
     clock::{Clock, Hands},
-    files::{Files, LocalFiles},
+    files::LocalFiles,
     frame_sink::{Cut, Delivery, FrameSource, frame_channel},
     house::{House, HouseParts},
     journal::{Journal, StoredRecord, Stream, memory::MemoryJournal},
@@ -326,7 +326,7 @@ impl Watcher {
         if self.queued.is_empty() {
             self.queued = match in_time("a frame", self.source.next()).await? {
                 Delivery::Frame(frame) => vec![frame.to_string()],
-                Delivery::Backlog(frames) => frames.iter().map(ToString::to_string).collect(),
+                Delivery::Backlog(frames) => frames.into_iter().map(|frame| frame.to_string()).collect(),
             };
         }
         let frame: Value = serde_json::from_str(&self.queued.remove(0)).unwrap();
