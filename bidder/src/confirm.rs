@@ -1,6 +1,8 @@
 //! Confirming a published record: first checked against the platform's key, then signed with the token.
 
-use kaibiao_protocol::{digest::Digest, moment::Moment};
+use std::{sync::Arc, time::Duration};
+
+use kaibiao_protocol::{digest::Digest, moment::Moment, refusal::RefusalCode};
 use kaibiao_sealed::{
     platform_key::PUBLIC_KEY_BYTES,
     purpose::Purpose,
@@ -8,13 +10,18 @@ use kaibiao_sealed::{
     signature::SigningFault,
     statements::confirm_statement,
 };
-use std::sync::Arc;
+use tokio::time::sleep;
 
 use crate::{
     client::{ClientFault, PublishedRecord, Room},
     report::{Explain, Problem, say},
     signer::{Signer, UseFault, sign_cms},
 };
+
+/// How often one looks whether a published record is signed.
+const SIGNED_LOOK_EVERY: Duration = Duration::from_millis(100);
+/// After so many looks it is told that it is not.
+const SIGNED_LOOKS_MAX: u32 = 100;
 
 /// A record that the platform signed.
 pub struct CheckedRecord {
@@ -60,7 +67,7 @@ pub enum ConfirmFault {
 /// [`ConfirmFault`].
 pub async fn fetch_record(room: &Room) -> Result<CheckedRecord, ConfirmFault> {
     let view = room.session().project(room.project()).await?;
-    let published = room.record().await?;
+    let published = signed_record(room).await?;
     let key: [u8; PUBLIC_KEY_BYTES] =
         view.receipt_key.0.as_slice().try_into().map_err(|_| RecordFault::NotSigned)?;
     let facts = verify_record(&published.text, &published.signature.0, &key)?;
@@ -72,6 +79,23 @@ pub async fn fetch_record(room: &Room) -> Result<CheckedRecord, ConfirmFault> {
         return Err(ConfirmFault::OtherProject(facts.head.project.to_string()));
     }
     Ok(CheckedRecord { published, facts, digest })
+}
+
+/// The record once it is signed: the platform signs it a moment after it is published.
+async fn signed_record(room: &Room) -> Result<PublishedRecord, ClientFault> {
+    let mut looks = 0;
+    loop {
+        match room.record().await {
+            Err(fault) if fault.is_refused_as(RefusalCode::NotPublished) && looks < SIGNED_LOOKS_MAX => {
+                if room.view().await?.record.is_none() {
+                    return Err(fault);
+                }
+                looks += 1;
+                sleep(SIGNED_LOOK_EVERY).await;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Signs the record with the token and sends the confirmation; tells when it was stamped.

@@ -1,2 +1,7 @@
 //! The load of many suppliers: `kaibiao-sim`.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kaibiao_simulator::command::main()
+}

@@ -10,7 +10,10 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use kaibiao_bidder::{clock::now, practice::PracticeToken};
+use kaibiao_bidder::{
+    clock::now,
+    practice::{PracticeToken, server::ServerProcess},
+};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -18,7 +21,7 @@ use super::{
     cast::{self, Part, Supplier},
     folder::Folder,
     papers::write_json,
-    programs::{Programs, Server},
+    programs::Programs,
 };
 use crate::outcome::{Failure, Outcome, result, say};
 
@@ -83,17 +86,16 @@ pub(super) async fn play(demo: &Demo, folder: &Folder, json: bool) -> Outcome {
     let server = stage.programs.serve(&folder.path("server"), &folder.path("server.log")).await?;
     let played = stage.with_server(&server, &desks, &mut phases, act).await;
     // The server is stopped in good order whatever happened, so that its log is whole.
-    let stopped = stage.admin(["stop"]).await;
+    let stopped = server.stop().await;
     let outcome = played?;
-    stopped?;
-    server.stopped().await?;
+    stopped.map_err(|fault| Failure::Failed(fault.to_string()))?;
     stage.finish(&outcome, &phases, began, json)
 }
 
 impl Stage<'_> {
     async fn with_server(
         &self,
-        server: &Server,
+        server: &ServerProcess,
         desks: &BTreeMap<u32, Desk>,
         phases: &mut Phases,
         began: Instant,

@@ -2,25 +2,15 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::File,
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
 };
 
+use kaibiao_bidder::practice::server::{ServerProcess, program};
 use serde_json::Value;
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::{Child, Command},
-    time::timeout,
-};
+use tokio::process::Command;
 
 use crate::outcome::Failure;
-
-/// How long the server may take to answer after its start.
-const START_MAX: Duration = Duration::from_secs(60);
-/// How long the server may take to stop in good order.
-const STOP_MAX: Duration = Duration::from_secs(30);
 
 /// Where our programs lie.
 pub(super) struct Programs {
@@ -52,25 +42,11 @@ impl Ran {
     }
 }
 
-/// A running server.
-pub(super) struct Server {
-    child: Child,
-    /// Its address.
-    pub(super) url: String,
-}
-
 impl Programs {
     /// The programs beside this one.
     pub(super) fn find() -> Result<Self, Failure> {
-        let kaibiao =
-            std::env::current_exe().map_err(|fault| Failure::of("find this program's own file", fault))?;
-        let bid = kaibiao.with_file_name("kaibiao-bid");
-        if !bid.is_file() {
-            return Err(Failure::Failed(format!(
-                "failed to find {}: build all programs first (cargo build --release --workspace --bins)",
-                bid.display()
-            )));
-        }
+        let find = |name| program(name).map_err(|fault| Failure::Failed(fault.to_string()));
+        let (kaibiao, bid) = (find("kaibiao")?, find("kaibiao-bid")?);
         Ok(Self { kaibiao, bid })
     }
 
@@ -122,45 +98,10 @@ impl Programs {
     }
 
     /// Starts `kaibiao serve` on a free port and waits until it listens.
-    pub(super) async fn serve(&self, data: &Path, log: &Path) -> Result<Server, Failure> {
-        let log_file =
-            File::create(log).map_err(|fault| Failure::of(&format!("write {}", log.display()), fault))?;
-        let mut child = Command::new(&self.kaibiao)
-            .args(["--json", "serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(data)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log_file)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|fault| Failure::of("start the server", fault))?;
-        let mut lines = BufReader::new(child.stdout.take().expect("its output was piped")).lines();
-        let line = match timeout(START_MAX, lines.next_line()).await {
-            Ok(Ok(Some(line))) => line,
-            Ok(_) => {
-                return Err(Failure::of(
-                    "start the server",
-                    format!("it ended; its log is {}", log.display()),
-                ));
-            }
-            Err(_) => return Err(Failure::of("start the server", "it did not listen within a minute")),
-        };
-        let ready: Value =
-            serde_json::from_str(&line).map_err(|fault| Failure::of("read the server's address", fault))?;
-        let url = ready["listening"].as_str().unwrap_or_default().to_owned();
-        Ok(Server { child, url })
-    }
-}
-
-impl Server {
-    /// Waits until it has stopped, after it was told to.
-    pub(super) async fn stopped(mut self) -> Result<(), Failure> {
-        match timeout(STOP_MAX, self.child.wait()).await {
-            Ok(Ok(status)) if status.success() => Ok(()),
-            Ok(Ok(status)) => Err(Failure::of("stop the server in good order", status)),
-            Ok(Err(fault)) => Err(Failure::of("wait for the server", fault)),
-            Err(_) => Err(Failure::of("stop the server", "it is still running")),
-        }
+    pub(super) async fn serve(&self, data: &Path, log: &Path) -> Result<ServerProcess, Failure> {
+        ServerProcess::start(&self.kaibiao, data, log)
+            .await
+            .map_err(|fault| Failure::Failed(fault.to_string()))
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! For the demo, the simulator and the tests; in a feature of its own so that no supplier's machine carries it.
 
+pub mod forms;
 pub mod papers;
 mod pkcs12;
+pub mod server;
 mod shop;
 mod softhsm;
 

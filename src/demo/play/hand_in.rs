@@ -8,11 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kaibiao_bidder::{clock::now, practice::PracticeToken};
+use kaibiao_bidder::{
+    clock::now,
+    practice::{PracticeToken, server::ServerProcess},
+};
 use kaibiao_protocol::moment::Moment;
 use tokio::sync::Semaphore;
 
-use super::{Desk, PROGRAMS_AT_ONCE, PROJECT, Server, Stage};
+use super::{Desk, PROGRAMS_AT_ONCE, PROJECT, Stage};
 use crate::{
     demo::cast::{Part, Supplier},
     outcome::Failure,
@@ -56,7 +59,11 @@ impl Stage<'_> {
     }
 
     /// Everybody but the late one hands in.
-    pub(super) async fn hand_in(&self, server: &Server, desks: &BTreeMap<u32, Desk>) -> Result<(), Failure> {
+    pub(super) async fn hand_in(
+        &self,
+        server: &ServerProcess,
+        desks: &BTreeMap<u32, Desk>,
+    ) -> Result<(), Failure> {
         let began = Instant::now();
         let bar = self.bar("加密并递交 sealed, handed in", u64::from(self.demo.suppliers));
         let permits = Arc::new(Semaphore::new(PROGRAMS_AT_ONCE));
@@ -76,7 +83,7 @@ impl Stage<'_> {
 
     async fn hand_in_one(
         &self,
-        server: &Server,
+        server: &ServerProcess,
         supplier: &Supplier,
         token: &PracticeToken,
     ) -> Result<(), Failure> {
@@ -97,7 +104,7 @@ impl Stage<'_> {
 
     async fn seal(
         &self,
-        server: &Server,
+        server: &ServerProcess,
         supplier: &Supplier,
         token: &PracticeToken,
         better: bool,
@@ -113,7 +120,7 @@ impl Stage<'_> {
 
     async fn submit(
         &self,
-        server: &Server,
+        server: &ServerProcess,
         supplier: &Supplier,
         token: &PracticeToken,
         better: bool,
@@ -124,7 +131,7 @@ impl Stage<'_> {
 
     fn submit_arguments(
         &self,
-        server: &Server,
+        server: &ServerProcess,
         supplier: &Supplier,
         token: &PracticeToken,
         better: bool,
@@ -139,7 +146,12 @@ impl Stage<'_> {
     }
 
     /// A command in the demo's project.
-    pub(super) fn in_project(&self, command: &str, server: &Server, token: &PracticeToken) -> Vec<String> {
+    pub(super) fn in_project(
+        &self,
+        command: &str,
+        server: &ServerProcess,
+        token: &PracticeToken,
+    ) -> Vec<String> {
         let mut arguments: Vec<String> =
             [command, "--project", PROJECT, "--server", &server.url].map(str::to_owned).to_vec();
         arguments.extend(token_arguments(self, token));
@@ -148,7 +160,7 @@ impl Stage<'_> {
 
     async fn withdraw(
         &self,
-        server: &Server,
+        server: &ServerProcess,
         supplier: &Supplier,
         token: &PracticeToken,
     ) -> Result<(), Failure> {
@@ -174,7 +186,7 @@ impl Stage<'_> {
     /// The late one hands in; it must be refused, with a signed notice.
     pub(super) async fn come_late(
         &self,
-        server: &Server,
+        server: &ServerProcess,
         desks: &BTreeMap<u32, Desk>,
     ) -> Result<u32, Failure> {
         let mut refused = 0;

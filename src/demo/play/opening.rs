@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::{join_all, try_join_all};
+use kaibiao_bidder::practice::server::ServerProcess;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Desk, PROJECT, Server, Stage,
+    Desk, PROJECT, Stage,
     hand_in::{bid_name, environment},
     set_up::AGENT,
 };
@@ -22,7 +23,11 @@ const LOOKS_MAX: u32 = 480;
 
 impl Stage<'_> {
     /// Opens; gives what the summary says of it.
-    pub(super) async fn open(&self, server: &Server, desks: &BTreeMap<u32, Desk>) -> Result<Value, Failure> {
+    pub(super) async fn open(
+        &self,
+        server: &ServerProcess,
+        desks: &BTreeMap<u32, Desk>,
+    ) -> Result<Value, Failure> {
         let late = self.come_late(server, desks).await?;
         let standing: Vec<&Supplier> = self.suppliers.iter().filter(|one| one.part.stands()).collect();
         let unsealing: Vec<&Supplier> =
@@ -51,7 +56,7 @@ impl Stage<'_> {
         Ok(self.count(&record, late, &standing, tables))
     }
 
-    async fn unseal(&self, server: &Server, supplier: &Supplier, desk: &Desk) -> Result<(), Failure> {
+    async fn unseal(&self, server: &ServerProcess, supplier: &Supplier, desk: &Desk) -> Result<(), Failure> {
         let name = bid_name(supplier, supplier.part == Part::Replaces);
         let bid = self.file("bids", &format!("{name}.jmbs")).display().to_string();
         // Who has lost the token comes with another one, and signs in by password.
@@ -78,7 +83,7 @@ impl Stage<'_> {
     }
 
     /// The agent admits the backup of each supplier who needs it, once its failure is recorded.
-    async fn admit_backups(&self, server: &Server) -> Result<(), Failure> {
+    async fn admit_backups(&self, server: &ServerProcess) -> Result<(), Failure> {
         for supplier in self.suppliers.iter().filter(|one| one.part == Part::NeedsBackup) {
             let mut looks = 0;
             loop {
@@ -104,7 +109,7 @@ impl Stage<'_> {
     /// Every bidder whose token is at hand confirms the record.
     async fn confirm(
         &self,
-        server: &Server,
+        server: &ServerProcess,
         desks: &BTreeMap<u32, Desk>,
         standing: &[&Supplier],
     ) -> Result<(), Failure> {
@@ -117,7 +122,7 @@ impl Stage<'_> {
     }
 
     /// The agent ends the opening, once the silent are deemed to accept.
-    async fn end_opening(&self, server: &Server) -> Result<(), Failure> {
+    async fn end_opening(&self, server: &ServerProcess) -> Result<(), Failure> {
         self.tell("等待未确认者的确认时间结束 / waiting until the silent are deemed to accept");
         for _ in 0..LOOKS_MAX {
             let ran = self.programs.kaibiao(self.agent_arguments(server, "end", [])).await?;
@@ -131,7 +136,7 @@ impl Stage<'_> {
 
     fn agent_arguments<const N: usize>(
         &self,
-        server: &Server,
+        server: &ServerProcess,
         command: &str,
         more: [&str; N],
     ) -> Vec<String> {
@@ -142,7 +147,7 @@ impl Stage<'_> {
 
     async fn agent<const N: usize>(
         &self,
-        server: &Server,
+        server: &ServerProcess,
         command: &str,
         more: [&str; N],
     ) -> Result<Value, Failure> {
@@ -150,7 +155,7 @@ impl Stage<'_> {
     }
 
     /// The records as the agent's terminal shows them.
-    async fn tables(&self, server: &Server) -> Result<String, Failure> {
+    async fn tables(&self, server: &ServerProcess) -> Result<String, Failure> {
         let text = self.programs.kaibiao_text(self.agent_arguments(server, "record", [])).await?;
         Ok(text.trim_end().to_owned())
     }
