@@ -1,5 +1,7 @@
 //! Certificates and revocation lists of any shape, right or wrong, for the tests of [`crate::trust`].
 
+use std::rc::Rc;
+
 use aws_lc_rs::{
     encoding::{AsDer, PublicKeyX509Der},
     rand::SystemRandom,
@@ -50,7 +52,7 @@ enum Key {
 pub(crate) struct Party {
     pub(crate) name: &'static str,
     algorithm: Algorithm,
-    key: Key,
+    key: Rc<Key>,
 }
 
 impl Party {
@@ -63,11 +65,16 @@ impl Party {
             Algorithm::Pkcs1 | Algorithm::Pss => Key::Rsa(RsaKeyPair::generate(size).unwrap()),
             Algorithm::Ecdsa => Key::Ecdsa(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap()),
         };
-        Self { name, algorithm, key }
+        Self { name, algorithm, key: Rc::new(key) }
+    }
+
+    /// The same key under another name.
+    pub(crate) fn called(&self, name: &'static str) -> Self {
+        Self { name, algorithm: self.algorithm, key: self.key.clone() }
     }
 
     pub(crate) fn public_key(&self) -> Vec<u8> {
-        match &self.key {
+        match &*self.key {
             Key::Rsa(key) => {
                 AsDer::<PublicKeyX509Der<'_>>::as_der(key.public_key()).unwrap().as_ref().to_vec()
             }
@@ -88,7 +95,7 @@ impl Party {
 
     fn sign(&self, message: &[u8]) -> BitString {
         let random = SystemRandom::new();
-        match &self.key {
+        match &*self.key {
             Key::Rsa(key) => {
                 let mut signature = vec![0; key.public_modulus_len()];
                 let padding: &'static dyn aws_lc_rs::signature::RsaEncoding = match self.algorithm {

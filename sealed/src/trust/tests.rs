@@ -128,6 +128,14 @@ fn each_fault_of_a_certificate_has_its_own_name() {
     check("no usage", &|d| drop(d.extensions.pop()), sign, wrong);
     check("an authority's", &|d| d.extensions[0] = constraints(true, None), sign, wrong);
     check("usage twice", &|d| d.extensions.push(key_usage(KeyUsages::KeyAgreement)), sign, malformed);
+    let noted = raw_extension(ID_CE_NAME_CONSTRAINTS, false, vec![0x30, 0]);
+    check("another extension", &|d| d.extensions.push(noted.clone()), sign, Ok(()));
+    check(
+        "another extension twice",
+        &|d| d.extensions.extend([noted.clone(), noted.clone()]),
+        sign,
+        malformed,
+    );
     check("version 1", &|d| d.version = Version::V1, sign, malformed);
     check("policies", &|d| d.extensions.push(policies.clone()), sign, Ok(()));
     check("unknown critical", &|d| d.extensions.push(names.clone()), sign, wrong);
@@ -147,6 +155,12 @@ fn each_fault_of_a_certificate_has_its_own_name() {
     let judge = |certificate: &[u8]| trust.judge(certificate, sign, day(1)).map(drop);
     let by_stranger = world.signer().issued_by(&stranger);
     assert_eq!(judge(&by_stranger), Err(CertificateFault::Foreign), "same name, other key");
+    let renamed = world.intermediate.called("CN=Huixin 2");
+    assert_eq!(
+        judge(&world.signer().issued_by(&renamed)),
+        Err(CertificateFault::Foreign),
+        "same key, other name"
+    );
     let by_itself = Draft::person(&small, KeyUsages::DigitalSignature, SPAN).issued_by(&small);
     assert_eq!(judge(&by_itself), Err(CertificateFault::Foreign));
     let of_curve = Draft::person(&curve, KeyUsages::DigitalSignature, SPAN).issued_by(&world.root);
@@ -255,6 +269,23 @@ fn a_vendor_that_cannot_be_trusted_is_refused_with_its_reason() {
     check(
         &|v| v.revocation_lists.push(list_of(&world.root, vec![delta.clone()])),
         list_fault(ListFault::Partial),
+    );
+    let renamed = world.root.called("CN=Tiangu Root");
+    check(&|v| v.revocation_lists.push(list_of(&renamed, vec![])), list_fault(ListFault::NotIssued));
+    let rooted = |usage: KeyUsages| {
+        let mut draft = Draft::authority(&world.root, None, SPAN);
+        draft.extensions[1] = key_usage(usage);
+        draft.issued_by(&world.root)
+    };
+    let (signs_lists, issues) = (rooted(KeyUsages::CRLSign), rooted(KeyUsages::KeyCertSign));
+    check(&|v| v.root = signs_lists.clone(), Some(VendorFault::NotAnAuthority));
+    check(&|v| v.root = issues.clone(), None);
+    check(
+        &|v| {
+            v.root = issues.clone();
+            v.revocation_lists.push(list_of(&world.root, vec![]));
+        },
+        list_fault(ListFault::NotIssued),
     );
     let mut forged = list_of(&world.root, vec![]);
     *forged.last_mut().unwrap() ^= 1;
