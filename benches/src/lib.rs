@@ -6,6 +6,7 @@
 
 mod machine;
 mod report;
+pub mod supplier;
 mod turns;
 
 pub use machine::Machine;

@@ -41,6 +41,12 @@ impl Durations {
     }
 }
 
+impl FromIterator<Duration> for Durations {
+    fn from_iter<I: IntoIterator<Item = Duration>>(durations: I) -> Self {
+        Self(durations.into_iter().collect())
+    }
+}
+
 /// Measures `rounds` times each thing in `things`, in turns, and gives their durations in the same order. The
 /// first round warms up and does not count.
 pub fn in_turns<const N: usize>(rounds: usize, mut things: [&mut dyn FnMut(); N]) -> [Durations; N] {
