@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use kaibiao_protocol::{
@@ -11,19 +11,20 @@ use kaibiao_protocol::{
     digest::Digest,
     ids::{LotNo, OrganisationId, ProjectId},
     moment::Moment,
+    record::BidSheet,
 };
 use kaibiao_sealed::{
     certificate::read_facts,
     digest::sha256,
     header::Header,
-    package::{DocumentKind, Package},
+    package::{DocumentKind, Package, PackageFault},
     wrap::WrapAlgorithm,
 };
 use serde::Serialize;
 
 use crate::{
     report::{Explain, Problem, package_problem, say},
-    sealed_bid::SealedBid,
+    sealed_bid::{SealedBid, SealedBidFault},
 };
 
 /// What a file is.
@@ -130,7 +131,7 @@ pub struct ClearPartSeen {
     pub part: PartName,
     /// The bid sheet, for a lot.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub sheet: Option<kaibiao_protocol::record::BidSheet>,
+    pub sheet: Option<BidSheet>,
     /// The documents.
     pub documents: Vec<DocumentSeen>,
 }
@@ -148,21 +149,53 @@ pub struct DocumentSeen {
     pub sha256: Digest,
 }
 
+/// Why nothing is known of a file.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectFault {
+    /// It cannot be read.
+    #[error("{} cannot be read: {source}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It begins as a bid package does and is none.
+    #[error(transparent)]
+    Package(#[from] PackageFault),
+    /// It is no sealed bid.
+    #[error(transparent)]
+    Bid(#[from] SealedBidFault),
+    /// It is none of the files known here.
+    #[error("{} is no sealed bid, bid package, receipt or refusal notice", .0.display())]
+    Unknown(PathBuf),
+}
+
+impl Explain for InspectFault {
+    fn problem(&self) -> Problem {
+        match self {
+            InspectFault::Package(fault) => package_problem(fault),
+            InspectFault::Bid(fault) => fault.problem(),
+            InspectFault::Unreadable { path, source } => Problem::new(
+                "file_unreadable",
+                say(format!("无法读取 {}：{source}", path.display()), self.to_string()),
+                say("请检查路径与权限", "check the path and its rights"),
+            ),
+            InspectFault::Unknown(path) => Problem::new(
+                "file_unknown",
+                say(format!("{} 不是加密标书、标书包、回执或拒收通知", path.display()), self.to_string()),
+                say("请核对文件", "check the file"),
+            ),
+        }
+    }
+}
+
 /// Reads what a file shows.
 ///
 /// # Errors
-/// It cannot be read, or is none of the files known here.
-pub fn inspect(path: &Path) -> Result<Inspected, Problem> {
-    let unreadable = |fault: io::Error| {
-        Problem::new(
-            "file_unreadable",
-            say(
-                format!("无法读取 {}：{fault}", path.display()),
-                format!("{} cannot be read: {fault}", path.display()),
-            ),
-            say("请检查路径与权限", "check the path and its rights"),
-        )
-    };
+/// [`InspectFault`].
+pub fn inspect(path: &Path) -> Result<Inspected, InspectFault> {
+    let unreadable = |source| InspectFault::Unreadable { path: path.to_owned(), source };
     let mut first = Vec::new();
     File::open(path).map_err(unreadable)?.take(15).read_to_end(&mut first).map_err(unreadable)?;
     if first.starts_with(b"PK") {
@@ -171,7 +204,7 @@ pub fn inspect(path: &Path) -> Result<Inspected, Problem> {
     if first.starts_with(b"{") {
         return inspect_signed_file(path);
     }
-    let bid = SealedBid::open(path).map_err(|fault| fault.problem())?;
+    let bid = SealedBid::open(path)?;
     Ok(Inspected::SealedBid(Box::new(seen_of(&bid))))
 }
 
@@ -214,9 +247,9 @@ fn signature_of(header: &Header) -> SignatureSeen {
     }
 }
 
-fn inspect_package(path: &Path) -> Result<Inspected, Problem> {
-    let package = Package::open(path).map_err(|fault| package_problem(&fault))?;
-    let sealing = package.read_sealing().map_err(|fault| package_problem(&fault))?;
+fn inspect_package(path: &Path) -> Result<Inspected, InspectFault> {
+    let package = Package::open(path)?;
+    let sealing = package.read_sealing()?;
     let parts = package.parts().filter_map(|place| {
         let part = package.part(place.part)?;
         let documents = part.documents().iter().map(|document| DocumentSeen {
@@ -239,17 +272,8 @@ fn inspect_package(path: &Path) -> Result<Inspected, Problem> {
 /// The most bytes of a receipt read.
 const SIGNED_FILE_BYTES_MAX: u64 = 256 * 1024;
 
-fn inspect_signed_file(path: &Path) -> Result<Inspected, Problem> {
-    let unknown = || {
-        Problem::new(
-            "file_unknown",
-            say(
-                format!("{} 不是加密标书、标书包、回执或拒收通知", path.display()),
-                format!("{} is no sealed bid, bid package, receipt or refusal notice", path.display()),
-            ),
-            say("请核对文件", "check the file"),
-        )
-    };
+fn inspect_signed_file(path: &Path) -> Result<Inspected, InspectFault> {
+    let unknown = || InspectFault::Unknown(path.to_owned());
     let mut text = String::new();
     let file = File::open(path).map_err(|_| unknown())?;
     file.take(SIGNED_FILE_BYTES_MAX).read_to_string(&mut text).map_err(|_| unknown())?;

@@ -1,5 +1,7 @@
 //! What a supplier's client does in an opening, decided from what it hears: no order but a good one moves the token.
 
+#![expect(clippy::unwrap_used, reason = "what helps a test may unwrap as the test may")]
+
 use std::collections::BTreeSet;
 
 use kaibiao_bidder::unseal::ceremony::{Ceremony, Ending, Fixed, Move, Noticed};

@@ -19,6 +19,8 @@
 //! `do` prepares something in place of a run: `flip FILE AT TO`, `cut FILE BYTES TO`, `copy FILE TO`,
 //! `same FILE FILE`, `mode FILE OCTAL`, `receipt BID TO`, `project FILE field=value`.
 
+#![expect(clippy::unwrap_used, reason = "what helps a test may unwrap as the test may")]
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,

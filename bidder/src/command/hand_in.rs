@@ -21,6 +21,7 @@ use crate::{
     private_file::write_private,
     report::{Explain, Problem, room::project_words, say, table::table},
     submit::{ContactForm, Submission, SubmitFault, SubmitStep, Submitted},
+    unseal::UnsealFault,
 };
 
 /// Clocks that differ by more are told about.
@@ -379,8 +380,8 @@ impl Withdraw {
 }
 
 /// The supplier's own bid in a project.
-pub(super) fn own_bid(view: &ProjectView) -> Result<&OwnBid, Problem> {
-    view.own_bid.as_ref().ok_or_else(|| crate::unseal::UnsealFault::NoBid.problem())
+pub(super) fn own_bid(view: &ProjectView) -> Result<&OwnBid, Box<dyn Explain>> {
+    view.own_bid.as_ref().ok_or_else(|| UnsealFault::NoBid.into())
 }
 
 /// Asks the server's time and tells of clocks that differ.

@@ -242,7 +242,7 @@ impl Reseal {
 }
 
 /// A project saved by `kaibiao-bid project -o`.
-fn read_project(path: &Path) -> Result<ProjectView, Problem> {
+fn read_project(path: &Path) -> Result<ProjectView, Box<dyn Explain>> {
     let unusable = |why: String| {
         Problem::new(
             "project_file_unusable",
@@ -254,5 +254,5 @@ fn read_project(path: &Path) -> Result<ProjectView, Problem> {
         )
     };
     let text = fs::read(path).map_err(|fault| unusable(fault.to_string()))?;
-    serde_json::from_slice(&text).map_err(|fault| unusable(fault.to_string()))
+    Ok(serde_json::from_slice(&text).map_err(|fault| unusable(fault.to_string()))?)
 }

@@ -25,8 +25,14 @@ use crate::{
 /// Options that name a server.
 #[derive(Args, Clone, Debug)]
 pub struct ServerArgs {
-    /// 服务器地址 / the server, such as https://bid.example.cn
-    #[arg(long, value_name = "URL", env = "KAIBIAO_SERVER", help_heading = "服务器 / Server")]
+    /// The server's address.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "KAIBIAO_SERVER",
+        help = "服务器地址 / the server, such as https://bid.example.cn",
+        help_heading = "服务器 / Server"
+    )]
     pub server: String,
     /// 只信任此文件中的根证书（PEM） / trust the root certificates in FILE and no others
     #[arg(long, value_name = "FILE", help_heading = "服务器 / Server")]

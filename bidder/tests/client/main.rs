@@ -1,5 +1,7 @@
 //! The client against a server that cuts, forgets and is busy on purpose.
 
+#![expect(clippy::unwrap_used, reason = "what helps a test may unwrap as the test may")]
+
 mod fake;
 
 use std::{sync::Arc, time::Duration};
