@@ -8,11 +8,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kaibiao_protocol::{
+    bid::FailureCause,
     event::ProjectEvent,
     ids::{BidId, LotNo, OrganisationId},
     moment::Moment,
     project::ProjectSpec,
-    record::{LotRecord, RowOutcome},
+    record::{LotRecord, OpeningRecord, RowOutcome},
     view::{OwnEvent, RoomEvent},
 };
 
@@ -209,11 +210,77 @@ pub fn kb_5(history: &History) -> Holds {
     Ok(())
 }
 
-#[derive(PartialEq, Eq)]
-enum Window {
-    NotYet,
-    Open,
-    Closed,
+/// What the room must wait for, as the history tells it.
+#[derive(Default)]
+struct Barrier {
+    /// Keys, a mended failure, or a verdict.
+    awaited: BTreeSet<BidId>,
+    unsealed: BTreeSet<BidId>,
+    /// Bids whose keys ever fitted.
+    kept: BTreeSet<BidId>,
+    /// Bids whose stored bytes are damaged: keys alone do not help them.
+    damaged: BTreeSet<BidId>,
+    window_opened: bool,
+    window_closed: bool,
+}
+
+impl Barrier {
+    fn take(&mut self, at: Moment, event: &ProjectEvent) {
+        match event {
+            ProjectEvent::OrderIssued { .. } => self.window_opened = true,
+            ProjectEvent::KeysAccepted { bid, .. } => {
+                self.kept.insert(*bid);
+                if !self.damaged.contains(bid) {
+                    self.awaited.insert(*bid);
+                }
+            }
+            ProjectEvent::BidRestored { bid, .. } => {
+                self.damaged.remove(bid);
+                if self.kept.contains(bid) {
+                    self.awaited.insert(*bid);
+                }
+            }
+            ProjectEvent::BidUnsealed { bid } => {
+                self.awaited.remove(bid);
+                self.unsealed.insert(*bid);
+            }
+            ProjectEvent::BidFailed { bid, cause, grace_until, .. } => {
+                self.unsealed.remove(bid);
+                self.damaged.remove(bid);
+                // A failure without a grace is final at once.
+                if *grace_until == at {
+                    self.awaited.remove(bid);
+                } else {
+                    self.awaited.insert(*bid);
+                    self.damaged.extend((*cause == FailureCause::DamagedStore).then_some(*bid));
+                }
+            }
+            ProjectEvent::WindowClosed { no_shows, .. } => {
+                self.window_closed = true;
+                self.awaited.retain(|bid| !no_shows.contains(bid));
+            }
+            ProjectEvent::GraceEnded { bids } => self.awaited.retain(|bid| !bids.contains(bid)),
+            _ => {}
+        }
+    }
+
+    fn judge(&self, record: &OpeningRecord) -> Holds {
+        let closed = self.window_closed || !self.window_opened;
+        holds("KB-6", closed, || "published while the window was open".to_owned())?;
+        let awaited = &self.awaited;
+        holds("KB-6", awaited.is_empty(), || format!("published while {awaited:?} were awaited"))?;
+        let shown = record.lots.values().flat_map(|lot| match lot {
+            LotRecord::Opened { rows } => rows.as_slice(),
+            LotRecord::NotOpened { .. } => &[],
+        });
+        for row in shown {
+            let has_sheet = matches!(row.outcome, RowOutcome::Unsealed { .. });
+            holds("KB-6", has_sheet == self.unsealed.contains(&row.bid), || {
+                format!("bid {} is shown otherwise than it was unsealed", row.bid)
+            })?;
+        }
+        Ok(())
+    }
 }
 
 /// KB-6, the barrier: the records are published once, and only when every bid being opened is unsealed
@@ -222,64 +289,22 @@ enum Window {
 /// # Errors
 /// If it does not hold.
 pub fn kb_6_barrier(history: &History) -> Holds {
-    let mut awaited: BTreeSet<BidId> = BTreeSet::new();
-    let mut unsealed: BTreeSet<BidId> = BTreeSet::new();
-    let mut window = Window::NotYet;
+    let mut barrier = Barrier::default();
     let mut published = false;
-    for (index, (_, event)) in history.iter().enumerate() {
+    for (index, (at, event)) in history.iter().enumerate() {
         match event {
             ProjectEvent::ReceivingClosed { lots } => {
-                let opens = |lot: &&LotNo| lots.get(lot).is_some_and(|count| count.opens);
+                let opens = |lot: &LotNo| lots.get(lot).is_some_and(|count| count.opens);
                 let standing = standing(&history[..index]).into_iter();
-                let opened = standing.filter(|bid| bid.lots.iter().any(|lot| opens(&lot)));
-                awaited = opened.map(|received| received.bid).collect();
+                let opened = standing.filter(|bid| bid.lots.iter().any(opens));
+                barrier.awaited = opened.map(|received| received.bid).collect();
             }
-            // A later order opens no window again.
-            ProjectEvent::OrderIssued { .. } if window == Window::NotYet => window = Window::Open,
-            ProjectEvent::KeysAccepted { bid, .. } => {
-                awaited.insert(*bid);
-                unsealed.remove(bid);
-            }
-            ProjectEvent::BidUnsealed { bid } => {
-                awaited.remove(bid);
-                unsealed.insert(*bid);
-            }
-            ProjectEvent::BidFailed { bid, grace_until, .. } => {
-                unsealed.remove(bid);
-                // A failure without a grace is final at once.
-                let (at, _) = &history[index];
-                if grace_until == at {
-                    awaited.remove(bid)
-                } else {
-                    awaited.insert(*bid)
-                };
-            }
-            ProjectEvent::WindowClosed { no_shows, .. } => {
-                window = Window::Closed;
-                no_shows.iter().for_each(|bid| {
-                    awaited.remove(bid);
-                });
-            }
-            ProjectEvent::GraceEnded { bids } => bids.iter().for_each(|bid| {
-                awaited.remove(bid);
-            }),
             ProjectEvent::RecordsPublished { record } => {
                 holds("KB-6", !published, || "the records are published twice".to_owned())?;
-                holds("KB-6", window != Window::Open, || "published while the window was open".to_owned())?;
-                holds("KB-6", awaited.is_empty(), || format!("published while {awaited:?} were awaited"))?;
                 published = true;
-                let shown = record.lots.values().flat_map(|lot| match lot {
-                    LotRecord::Opened { rows } => rows.as_slice(),
-                    LotRecord::NotOpened { .. } => &[],
-                });
-                for row in shown {
-                    let has_sheet = matches!(row.outcome, RowOutcome::Unsealed { .. });
-                    holds("KB-6", has_sheet == unsealed.contains(&row.bid), || {
-                        format!("bid {} is shown otherwise than it was unsealed", row.bid)
-                    })?;
-                }
+                barrier.judge(record)?;
             }
-            _ => {}
+            other => barrier.take(*at, other),
         }
     }
     Ok(())

@@ -266,10 +266,13 @@ fn is_about_keys(cause: FailureCause) -> bool {
     }
 }
 
-/// Whether a further cause says more than the one recorded. The same again says nothing, and where
-/// the platform is at fault a supplier's word about its token does not take that fault away.
+/// Whether a further cause says more than the one recorded. The same again says nothing; where the
+/// platform is at fault a supplier's word about its token does not take that fault away; and no key is
+/// the wrong one for bytes that are damaged.
 fn worsens(failed: &Failed, cause: FailureCause, by_supplier: bool) -> bool {
-    failed.cause != cause && !(by_supplier && failed.cause.consequence() == Consequence::Withdrawn)
+    let platforms_fault = failed.cause.consequence() == Consequence::Withdrawn;
+    let bytes_damaged = failed.needs == Needs::Restoring && is_about_keys(cause);
+    failed.cause != cause && !(by_supplier && platforms_fault) && !bytes_damaged
 }
 
 /// Until when the failure may be mended at least. The grace runs from the first failure since keys

@@ -209,6 +209,24 @@ fn restored_bytes_come_in_time_or_not_at_all() {
 }
 
 #[test]
+fn bytes_restored_in_time_are_taken_although_the_end_was_decided_first() {
+    play(
+        open_window(),
+        "+24m opening keys a1                 -> keys_accepted
+         +25m opening fail a1 damaged_store   -> bid_failed
+         +26m agent   admit a1                -> backup_admitted
+         +30m timer   elapse                  -> window_closed
+         +35m timer   elapse                  -> grace_ended
+         is bid a1 = settled damaged_store
+         +34m intake  restore a1              -> bid_restored
+         is bid a1 = unsealing
+         +36m opening publish                 -> !barrier_holds
+         +36m opening unsealed a1             -> bid_unsealed
+         +36m opening publish                 -> records_published",
+    );
+}
+
+#[test]
 fn bytes_that_are_whole_are_not_replaced() {
     play(
         open_window(),

@@ -139,6 +139,27 @@ fn kb_6_allows_an_order_after_the_window() {
 }
 
 #[test]
+fn kb_6_waits_for_restored_bytes_whose_keys_are_here_and_not_for_keys_to_damaged_ones() {
+    let damaged = "+25m opening fail a1 damaged_store    -> bid_failed
+         +26m agent   admit a1                -> backup_admitted
+         +30m timer   elapse                  -> window_closed
+         +35m timer   elapse                  -> grace_ended";
+    let with_late_keys = play(
+        play(crate::script::open_window(), damaged),
+        "+34m opening keys a1                 -> keys_accepted
+         is bid a1 = settled damaged_store
+         +36m opening publish                 -> records_published",
+    );
+    kb_6_barrier(&with_late_keys.history).unwrap();
+    let restored = play(
+        play(crate::script::open_window(), &format!("+24m opening keys a1 -> keys_accepted\n{damaged}")),
+        "+34m intake  restore a1              -> bid_restored",
+    );
+    let published = with_late_keys.history.last().unwrap().clone();
+    assert!(kb_6_barrier(&[restored.history, vec![published]].concat()).is_err());
+}
+
+#[test]
 fn kb_6_notices_a_price_in_a_text() {
     kb_6_texts(["a frame", "another"], &["88888.88"]).unwrap();
     assert!(kb_6_texts(["a frame", "now 88888.88 yuan"], &["88888.88"]).is_err());

@@ -460,6 +460,14 @@ fn a_batch_wakes_when_its_own_state_asks_and_not_a_later_one() {
     hall.ask(vec![2]);
     assert_eq!(hall.sync().wake_at, Some(Moment(1)));
     assert_eq!(hall.sync().wake_at, Some(Moment(2)));
+    // Not even where more is decided than the batch holds.
+    let mut hall = Shell::<Hall>::new();
+    for row in 1..=900 {
+        hall.ask(vec![row]);
+    }
+    assert_eq!(hall.sync().wake_at, Some(Moment(1)));
+    assert_eq!(hall.sync().wake_at, Some(Moment(513)));
+    assert_eq!(hall.sync().wake_at, Some(Moment(900)));
 }
 
 #[test]

@@ -408,7 +408,10 @@ fn a_suppliers_word_does_not_take_the_platforms_fault_away() {
         "+1m  opening fail a1 damaged_store -> bid_failed
          +2m  A       fail a1 wrong_token   -> nothing
          is bid a1 = failed damaged_store until +11m
-         +3m  opening fail a1 wrong_key     -> bid_failed",
+         +3m  opening fail a1 wrong_key     -> nothing
+         +3m  opening fail b1 platform_fault -> bid_failed
+         +3m  B       fail b1 token_trouble -> nothing
+         +4m  opening fail b1 wrong_key     -> bid_failed",
     );
 }
 

@@ -50,6 +50,7 @@ fn the_sheets_are_exactly_those_of_the_unsealed_bids() {
         settled(),
         "+31m opening publish without=a1    -> !sheets_incomplete
          +31m opening publish with=b1       -> !sheets_incomplete
+         +31m opening publish without=a1 with=b1 -> !sheets_incomplete
          +31m opening publish without-lot   -> !sheets_incomplete
          +31m opening publish strange-lot   -> !sheets_incomplete
          +31m opening publish strange-price -> !sheets_incomplete
