@@ -109,6 +109,21 @@ fn slots_may_be_renumbered_at_every_look() {
 }
 
 #[test]
+fn a_session_that_reached_another_token_is_not_used() {
+    alone(|desk| {
+        let (front, one, _two) = (desk.front(Huixin), desk.plug(Huixin), desk.plug(Huixin));
+        let open = front.unlocked(&one);
+        front.script("C_OpenSession elsewhere");
+        assert_eq!(open.signs(&one).unwrap_err().code(), "token_pulled");
+        let afresh = kaibiao_bidder::token::open(&front.vendors(), one.selector.as_ref().unwrap());
+        assert_eq!(afresh.err().unwrap().code(), "token_pulled");
+        front.script("");
+        assert_eq!(open.signs(&one), Ok(()));
+        assert_eq!(front.logins(), 1);
+    });
+}
+
+#[test]
 fn a_call_that_hangs_is_given_up_and_the_token_goes_on() {
     alone(|desk| {
         let (front, token) = (desk.front(Huixin), desk.plug(Huixin));

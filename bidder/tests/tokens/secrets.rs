@@ -1,17 +1,21 @@
 //! Secrets stay where they belong.
 
 use std::{
-    io::{Seek as _, Write as _},
+    env,
+    io::{Read, Seek as _, Write as _},
     os::fd::AsRawFd as _,
+    path::Path,
+    process::{Command, Stdio},
 };
 
 use kaibiao_bidder::{
-    practice::PracticeVendor::Huixin,
-    token::{Pin, PinSource, Token, TokenFault, keep_out_of_dumps, pkcs12::Pkcs12Token},
+    practice::{PracticeVendor::Huixin, TokenKind, TokenShop},
+    token::{Pin, PinFault, PinSource, Token, TokenFault, keep_out_of_dumps, pkcs12::Pkcs12Token},
 };
+use kaibiao_sealed::practice::Span;
 use rustix::process::{DumpableBehavior, Resource, dumpable_behavior, getrlimit};
 
-use crate::desk::alone;
+use crate::desk::{YEAR_2026, YEAR_2060, alone, key_pool};
 
 /// A PIN that can be found wherever it should not be.
 const CANARY: &str = "canary-PIN-58-17";
@@ -85,4 +89,65 @@ fn a_process_that_enters_pins_leaves_no_dump_and_still_reads_descriptors() {
         assert!(fault.to_string().contains("cannot read the PIN from descriptor"), "{fault}");
         assert!(PinSource::Descriptor(u32::MAX).read("PIN").is_err());
     });
+}
+
+/// Told to the process that asks at the terminal: the PKCS#12 file that what was typed must open.
+const TYPED_FOR: &str = "KAIBIAO_TEST_TYPED_FOR";
+
+#[test]
+fn a_pin_typed_at_the_terminal_is_not_shown() {
+    if let Some(file) = env::var_os(TYPED_FOR) {
+        match PinSource::Prompt.read("PIN of HX-01") {
+            Ok(typed) => println!("opened: {}", Pkcs12Token::open(Path::new(&file), &typed).is_ok()),
+            Err(PinFault::Cancelled) => println!("cancelled"),
+            Err(fault) => println!("fault: {fault}"),
+        }
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let span = Span { from: YEAR_2026, until: YEAR_2060 };
+    let mut shop = TokenShop::with_keys(folder.path(), TokenKind::Files, span, key_pool()).unwrap();
+    let token = shop.add_supplier("明德家具有限公司", Huixin).unwrap();
+    let pin = std::fs::read_to_string(&token.pin_file).unwrap().trim().to_owned();
+    for (typed, outcome) in [
+        (format!("{pin}\r"), "opened: true"),
+        // Backspace takes one letter back, Ctrl-U all.
+        (format!("{pin}7\u{7f}\r"), "opened: true"),
+        (format!("777\u{15}{pin}\r"), "opened: true"),
+        (format!("{pin}7\r"), "opened: false"),
+        (format!("{pin}\u{3}"), "cancelled"),
+        ("\r".to_owned(), "fault: the PIN read from the terminal is empty"),
+    ] {
+        let shown = at_a_terminal(&token.pkcs12, &typed);
+        assert!(shown.contains(outcome), "{shown}");
+        assert!(!shown.contains(&pin) && !shown.contains("777"), "{shown}");
+    }
+}
+
+/// Plays the other half of the test at a terminal (of util-linux's `script`) and types there once it is asked.
+/// Returns all that the terminal showed.
+fn at_a_terminal(file: &Path, typed: &str) -> String {
+    let own = env::current_exe().unwrap();
+    let story = "secrets::a_pin_typed_at_the_terminal_is_not_shown --exact --nocapture";
+    let mut terminal = Command::new("script")
+        .args(["-q", "-e", "-c", &format!("{} {story}", own.display()), "/dev/null"])
+        .env(TYPED_FOR, file)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("`script` of util-linux is installed");
+    let (mut keyboard, mut screen) = (terminal.stdin.take().unwrap(), terminal.stdout.take().unwrap());
+    let mut shown = Vec::new();
+    let mut piece = [0; 1024];
+    while !String::from_utf8_lossy(&shown).contains("PIN of HX-01: ") {
+        let read = screen.read(&mut piece).unwrap();
+        assert!(read > 0, "nobody asked: {}", String::from_utf8_lossy(&shown));
+        shown.extend_from_slice(&piece[..read]);
+    }
+    keyboard.write_all(typed.as_bytes()).unwrap();
+    // The keyboard stays until all is shown: `script` ends its terminal when its input ends.
+    screen.read_to_end(&mut shown).unwrap();
+    drop(keyboard);
+    assert!(terminal.wait().unwrap().success());
+    String::from_utf8_lossy(&shown).into_owned()
 }

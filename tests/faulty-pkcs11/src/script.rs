@@ -6,6 +6,7 @@
 //!                                  until the script names no pull any more
 //! C_Sign hang                      the call does not begin before this line is gone
 //! C_Sign spoil                     the last byte of the result is wrong (C_Sign, C_Decrypt)
+//! C_OpenSession elsewhere          the session is with another token: slots moved since they were listed
 //! absent                           no token is plugged in
 //! rotate                           slot numbers move on by one at every listing
 //! flags few_left                   what the token says of its PIN: few_left, last_try or locked
@@ -51,6 +52,8 @@ pub enum Twist {
     Hang,
     /// Its result is wrong.
     Spoil,
+    /// It reaches another token.
+    Elsewhere,
 }
 
 /// The faults that are on.
@@ -103,6 +106,7 @@ impl Faults {
             [call, "return", value] => self.twist(call, Twist::Return(return_value(value)?)),
             [call, "pull", value] => self.twist(call, Twist::Pull(return_value(value)?)),
             [call, "hang"] => self.twist(call, Twist::Hang),
+            ["C_OpenSession", "elsewhere"] => self.twist("C_OpenSession", Twist::Elsewhere),
             [call, "spoil"] => self.twist(call, Twist::Spoil),
             _ => return None,
         }
