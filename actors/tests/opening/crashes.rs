@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kaibiao_actors::journal::{
-    Journal,
+    SqliteJournal,
     memory::{MemoryJournal, ScriptedFault},
 };
 use kaibiao_protocol::{
@@ -89,7 +89,7 @@ async fn a_crash_at_any_append_changes_nothing_in_the_record() {
         for skipped in 0.. {
             let world = World::on(folder.clone(), MemoryJournal::new(), MORNING).await;
             set_up(&world, &suppliers).await;
-            world.journal.fail_after(skipped, ScriptedFault::FailSync { survives });
+            world.memory.fail_after(skipped, ScriptedFault::FailSync { survives });
             if play(&world, &bids).await {
                 world.house.stop().await;
                 break;
@@ -112,6 +112,7 @@ async fn a_crash_at_any_append_changes_nothing_in_the_record() {
                 assert_eq!(kinds[kind], times, "{kind} after a crash at append {skipped}");
             }
             assert!(!kinds.contains_key("bid_failed"), "a crash is nobody's failure");
+            world.holds().await;
             let signed = world.house.record(&supervisor(), &world.project).await.unwrap();
             assert_eq!(record_digest(&signed.text), signed.digest);
             world.house.stop().await;
@@ -149,5 +150,26 @@ async fn an_outage_is_given_back_and_only_unacknowledged_keys_are_asked_for_agai
     }
     world.becomes("the signed record", |state| state.record_signature().is_some()).await;
     assert_eq!(world.kinds()["bid_unsealed"], 3);
+    world.house.stop().await;
+}
+
+#[actix::test]
+async fn a_whole_opening_is_found_on_the_disk_by_the_next_process() {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let open = || Arc::new(SqliteJournal::open(&folder.path().join("journal")).unwrap());
+    let suppliers: Vec<Supplier> = (1..=3).map(Supplier::new).collect();
+    let world = World::on_journal(folder.clone(), open(), MORNING).await;
+    set_up(&world, &suppliers).await;
+    let bids: Vec<Bid> = suppliers.iter().map(|one| world.seal(one, 1, &[(1, "100.00")])).collect();
+    assert!(play(&world, &bids).await);
+    world.holds().await;
+    let signed = world.house.record(&supervisor(), &world.project).await.unwrap();
+    let now = world.clock.present();
+    world.house.stop().await;
+    drop(world);
+    let world = World::on_journal(folder.clone(), open(), now.plus_ms(1_000)).await;
+    world.holds().await;
+    let again = world.house.record(&supervisor(), &world.project).await.unwrap();
+    assert_eq!((again.text, again.digest, again.signature), (signed.text, signed.digest, signed.signature));
     world.house.stop().await;
 }

@@ -171,7 +171,7 @@ async fn nothing_is_counted_before_every_final_stamped_in_time_has_its_verdict()
     let (world, suppliers) = with_suppliers(3).await;
     let bids: Vec<_> = suppliers.iter().map(|one| world.seal(one, 1, &[(1, "100.00")])).collect();
     let uploads: Vec<_> = bids.iter().map(|bid| world.finish(bid, &bid.bytes, UploadPurpose::Bid)).collect();
-    world.journal.hold();
+    world.memory.hold();
     let verdicts: Vec<_> = uploads
         .into_iter()
         .map(|upload| {
@@ -181,7 +181,7 @@ async fn nothing_is_counted_before_every_final_stamped_in_time_has_its_verdict()
         .collect();
     // All three are stamped and wait for the disk while the deadline passes.
     in_time("three staged finals", async {
-        while world.journal.held() < 3 {
+        while world.memory.held() < 3 {
             tokio::task::yield_now().await;
         }
     })
@@ -191,7 +191,7 @@ async fn nothing_is_counted_before_every_final_stamped_in_time_has_its_verdict()
         tokio::task::yield_now().await;
     }
     assert_eq!(world.status().await, ProjectStatus::Receiving);
-    world.journal.release_all();
+    world.memory.release_all();
     for verdict in verdicts {
         receipt(&in_time("a verdict", verdict).await.unwrap());
     }
@@ -207,11 +207,11 @@ async fn a_final_staged_before_a_crash_keeps_its_stamp_and_is_counted() {
     receipt(&world.hand_in(&bids[0]).await);
     receipt(&world.hand_in(&bids[1]).await);
     let upload = world.finish(&bids[2], &bids[2].bytes, UploadPurpose::Bid);
-    world.journal.hold();
+    world.memory.hold();
     let house = world.house.clone();
     let cut_off = actix::spawn(async move { house.finish_upload(upload).await });
     in_time("a staged final", async {
-        while world.journal.held() < 1 {
+        while world.memory.held() < 1 {
             tokio::task::yield_now().await;
         }
     })
@@ -271,19 +271,19 @@ async fn a_withdrawal_stamped_in_time_is_decided_before_the_count() {
     let (world, suppliers) = with_suppliers(1).await;
     let bid = world.seal(&suppliers[0], 1, &[(1, "100.00")]);
     receipt(&world.hand_in(&bid).await);
-    world.journal.hold();
+    world.memory.hold();
     let (house, asker, project) = (world.house.clone(), suppliers[0].asker(), world.project.clone());
     let withdraw = ProjectCommand::WithdrawBid { bid: bid.id, reason: "改价".into() };
     let asked = kaibiao_actors::messages::AskProject::new(project, asker, withdraw);
     let withdrawing = actix::spawn(async move { house.ask_project(asked).await });
     in_time("the withdrawal on its way", async {
-        while world.journal.held() < 1 {
+        while world.memory.held() < 1 {
             tokio::task::yield_now().await;
         }
     })
     .await;
     world.until(world.deadline().plus_ms(1));
-    world.journal.release_all();
+    world.memory.release_all();
     in_time("the withdrawal", withdrawing).await.unwrap().unwrap();
     let state = world.becomes("the count", |state| state.lots().is_some()).await;
     assert_eq!(state.lots().unwrap().values().next().unwrap().bids, 0);

@@ -111,6 +111,7 @@ async fn a_whole_opening_ends_in_a_signed_record_of_every_price() {
     watcher.event("confirmations_deemed").await;
     world.ask(agent(), ProjectCommand::EndOpening).await.unwrap();
     assert_eq!(world.status().await, ProjectStatus::Ended);
+    world.holds().await;
     world.house.stop().await;
 }
 
@@ -139,6 +140,7 @@ async fn a_lot_with_fewer_than_three_bids_asks_for_no_key_and_the_others_go_on()
         }
         LotRecord::Opened { .. } => panic!("two bids do not open a lot"),
     }
+    world.holds().await;
     world.house.stop().await;
 }
 
@@ -149,6 +151,7 @@ async fn where_no_lot_is_opened_the_record_says_so_without_any_order() {
     let state = world.becomes("the signed record", |state| state.record_signature().is_some()).await;
     assert!(state.order().is_none());
     assert!(matches!(state.record().unwrap().lots[&lot(1)], LotRecord::NotOpened { .. }));
+    world.holds().await;
     world.house.stop().await;
 }
 
@@ -190,6 +193,7 @@ async fn each_failure_has_its_cause_and_its_consequence_in_the_record() {
     let rows = published(&world).await;
     let causes: Vec<String> = rows.values().map(price).collect();
     assert_eq!(causes, ["100.00", "WrongKey", "WrongToken", "DamagedStore", "NoShow"]);
+    world.holds().await;
     world.house.stop().await;
 }
 
@@ -207,6 +211,7 @@ async fn a_wrong_key_may_be_mended_within_its_grace() {
         published(&world).await.values().map(price).collect::<Vec<_>>(),
         ["100.00", "200.00", "300.00"]
     );
+    world.holds().await;
     world.house.stop().await;
 }
 
@@ -230,6 +235,7 @@ async fn keys_are_taken_from_their_own_supplier_under_the_present_order_alone() 
     unseal(&world, &bids[0], &order).await;
     let again = world.house.release_keys(bids[0].release(&order, &parts, false)).await;
     assert!(matches!(again.unwrap_err().code, RefusalCode::KeysAlreadyHere | RefusalCode::Busy));
+    world.holds().await;
     world.house.stop().await;
 }
 
@@ -273,6 +279,7 @@ async fn a_damaged_store_is_restored_from_the_backup_byte_for_byte_or_not_at_all
     // Its keys were kept, so nobody is asked again.
     let rows = published(&world).await;
     assert_eq!(rows.values().map(price).collect::<Vec<_>>(), ["100.00", "200.00", "300.00"]);
+    world.holds().await;
     world.house.stop().await;
 }
 
@@ -304,6 +311,7 @@ async fn a_failed_token_is_helped_by_the_key_of_the_backup_once_it_is_admitted()
     let by_backup: Vec<bool> =
         rows.values().map(|row| matches!(row, RowOutcome::Unsealed { by_backup: true, .. })).collect();
     assert_eq!(by_backup, [true, false, false]);
+    world.holds().await;
     world.house.stop().await;
 }
 
@@ -325,6 +333,7 @@ async fn the_window_is_extended_for_all_and_not_closed_while_anybody_is_awaited(
     world.hands.pass_ms(6 * 60_000);
     let rows = published(&world).await;
     assert_eq!(rows.values().map(price).collect::<Vec<_>>(), ["100.00", "200.00", "NoShow"]);
+    world.holds().await;
     world.house.stop().await;
 }
 
@@ -353,6 +362,7 @@ async fn keys_that_arrived_in_time_count_although_their_work_ends_after_the_wind
     in_time("keys being kept", releasing).await.unwrap().unwrap();
     let rows = published(&world).await;
     assert_eq!(rows.values().map(price).collect::<Vec<_>>(), ["100.00", "200.00", "300.00"]);
+    world.holds().await;
     world.house.stop().await;
 }
 
@@ -383,7 +393,6 @@ async fn no_digit_of_any_price_is_anywhere_before_the_barrier() {
     };
     assert!(world.records().iter().all(|record| !holds(&record.payload)));
     for space in kaibiao_engine::keeper::SideSpace::ALL {
-        use kaibiao_actors::journal::Journal;
         for key in world.journal.side_keys(space, "").unwrap() {
             assert!(!holds(&world.journal.side(space, &key).unwrap().unwrap()), "{space:?} {key}");
         }
@@ -397,6 +406,7 @@ async fn no_digit_of_any_price_is_anywhere_before_the_barrier() {
         let before = &watcher.seen[..watcher.seen.len() - 1];
         assert!(before.iter().all(|frame| !holds(frame.to_string().as_bytes())));
     }
+    world.holds().await;
     world.house.stop().await;
 }
 
@@ -436,5 +446,6 @@ async fn a_bid_that_was_never_whole_and_a_malformed_package_are_told_apart_and_e
         .collect();
     assert_eq!(evidence.len(), 2);
     assert!(evidence.iter().all(|seen| !seen.contains("95.50")), "{evidence:?}");
+    world.holds().await;
     world.house.stop().await;
 }

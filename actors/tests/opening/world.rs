@@ -17,11 +17,17 @@ use kaibiao_actors::{
     keys::PlatformKeys,
     messages::{AskProject, FinishUpload, JoinRoom, UploadPurpose},
 };
-use kaibiao_engine::{keeper::Done, project::Project};
+use kaibiao_engine::{
+    invariants::{history_holds, kb_2},
+    keeper::Done,
+    project::Project,
+    stored::decode_project,
+};
 use kaibiao_protocol::{
     blob::Blob,
     command::ProjectCommand,
     directory::{DirectoryCommand, OrganisationKind},
+    event::ProjectEvent,
     frame::StreamName,
     ids::{FileId, LotNo, OrganisationId, ProjectId},
     moment::Moment,
@@ -45,7 +51,9 @@ pub(crate) const CANARY: &str = "88776655.43";
 
 pub(crate) struct World {
     pub(crate) folder: Arc<TempDir>,
-    pub(crate) journal: MemoryJournal,
+    pub(crate) journal: Arc<dyn Journal>,
+    /// The same journal where it is the one in memory, which can be held and made to fail.
+    pub(crate) memory: MemoryJournal,
     pub(crate) clock: Clock,
     pub(crate) hands: Arc<Hands>,
     pub(crate) house: House,
@@ -67,12 +75,17 @@ impl World {
     }
 
     /// A house on what there is.
-    pub(crate) async fn on(folder: Arc<TempDir>, journal: MemoryJournal, now: Moment) -> Self {
+    pub(crate) async fn on(folder: Arc<TempDir>, memory: MemoryJournal, now: Moment) -> Self {
+        Self { memory: memory.clone(), ..Self::on_journal(folder, Arc::new(memory), now).await }
+    }
+
+    /// A house on any journal.
+    pub(crate) async fn on_journal(folder: Arc<TempDir>, journal: Arc<dyn Journal>, now: Moment) -> Self {
         let (clock, hands) = Clock::steppable_after(now, journal.last_moment()).unwrap();
-        let keys = PlatformKeys::open(&folder.path().join("keys"), &journal, &clock).unwrap();
+        let keys = PlatformKeys::open(&folder.path().join("keys"), &*journal, &clock).unwrap();
         let files = LocalFiles::open(&folder.path().join("files")).unwrap();
         let house = House::start(HouseParts {
-            journal: Arc::new(journal.clone()),
+            journal: journal.clone(),
             files: Arc::new(files),
             clock: clock.clone(),
             keys: Arc::new(keys),
@@ -80,13 +93,14 @@ impl World {
         })
         .await
         .unwrap();
-        Self { folder, journal, clock, hands, house, project: "KX-1".parse().unwrap() }
+        let project = "KX-1".parse().unwrap();
+        Self { folder, journal, memory: MemoryJournal::new(), clock, hands, house, project }
     }
 
     /// The house after a crash at this very moment and a restart `down_ms` later. Of what was not acknowledged,
     /// so many appends are found all the same.
     pub(crate) async fn crash(self, survivors: usize, down_ms: i64) -> Self {
-        let journal = self.journal.crash(survivors);
+        let journal = self.memory.crash(survivors);
         self.house.stop().await;
         let now = self.clock.present().plus_ms(down_ms);
         let folder = self.folder.clone();
@@ -273,6 +287,22 @@ impl World {
             *kinds.entry(record.kind).or_default() += 1;
         }
         kinds
+    }
+
+    /// The project's history, from the journal.
+    pub(crate) fn history(&self) -> Vec<(Moment, ProjectEvent)> {
+        let decode = |record: StoredRecord| {
+            let event = decode_project(&record.kind, record.version, &record.payload).unwrap();
+            (record.at, event)
+        };
+        self.records().into_iter().map(decode).collect()
+    }
+
+    /// Holds the journal and the live state against the house's invariants.
+    pub(crate) async fn holds(&self) {
+        let history = self.history();
+        history_holds(&history).unwrap();
+        kb_2(&*self.state().await, &history).unwrap();
     }
 
     /// Where a sealed file lies.
