@@ -8,6 +8,7 @@ mod backup;
 mod creating;
 mod directory;
 mod golden;
+mod hall;
 mod interleavings;
 mod invariants;
 mod keeper;
