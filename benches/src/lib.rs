@@ -6,6 +6,7 @@
 
 mod machine;
 mod report;
+pub mod room;
 pub mod supplier;
 mod turns;
 

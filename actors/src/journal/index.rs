@@ -172,3 +172,49 @@ pub(super) fn check(connection: &Connection) -> Result<(), JournalFault> {
 // A server that was superseded may write again what its successor has written: the same.
 const INSERT: &str = "INSERT OR IGNORE INTO by_stream (stream, seq, position) VALUES (?1, ?2, ?3)";
 const REACHED: &str = "UPDATE indexed SET upto = max(upto, ?1)";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::schema;
+
+    fn placed(name: &str, first_seq: u64, first_position: u64, count: u64) -> Placed {
+        Placed { stream: Stream::Project(name.parse().unwrap()), first_seq, first_position, count }
+    }
+
+    fn indexed(connection: &Connection) -> Vec<(String, u64, u64)> {
+        let mut statement =
+            connection.prepare("SELECT stream, seq, position FROM by_stream ORDER BY stream, seq").unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn what_is_flushed_is_in_the_index_and_remembered_no_more() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::create(&mut connection).unwrap();
+        let recent = Recent::default();
+        recent.remember([placed("B", 1, 1, 2), placed("A", 5, 3, 1), placed("B", 3, 4, 1)]);
+        let (a, b) = (Stream::Project("A".parse().unwrap()), Stream::Project("B".parse().unwrap()));
+        assert_eq!(recent.run(&b, 2, 10), Some(Run { first_seq: 1, positions: vec![2, 4] }));
+        assert_eq!(recent.run(&b, 2, 1), Some(Run { first_seq: 1, positions: vec![2] }));
+        assert_eq!(last(&connection, &recent, &b, "project/B").unwrap(), Some((3, 4)));
+
+        for _ in 0..2 {
+            flush(&connection, &recent).unwrap();
+            assert_eq!(recent.streams(), []);
+            assert_eq!(recent.run(&b, 1, 10), None);
+        }
+        assert_eq!(last(&connection, &recent, &b, "project/B").unwrap(), Some((3, 4)));
+        assert_eq!(last(&connection, &recent, &a, "project/A").unwrap(), Some((5, 3)));
+        let (a, b) = ("project/A".to_owned(), "project/B".to_owned());
+        let expected = [(a.clone(), 5, 3), (b.clone(), 1, 1), (b.clone(), 2, 2), (b.clone(), 3, 4)];
+        assert_eq!(indexed(&connection), expected);
+        let upto: u64 = connection.query_row("SELECT upto FROM indexed", [], |row| row.get(0)).unwrap();
+        assert_eq!(upto, 4);
+
+        recent.remember([placed("A", 6, 5, 1)]);
+        flush(&connection, &recent).unwrap();
+        assert_eq!(indexed(&connection).len(), 5);
+    }
+}
