@@ -10,7 +10,10 @@ use std::{
 
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::{Timestamp, civil::DateTime};
-use kaibiao_actors::admin::{AdminAnswer, AdminAsk, AdminReply, certificate_of, revocation_list_of};
+use kaibiao_actors::{
+    admin::{AdminAnswer, AdminAsk, AdminReply, certificate_of, revocation_list_of},
+    backup,
+};
 use kaibiao_protocol::{
     blob::Blob,
     digest::Digest,
@@ -21,6 +24,7 @@ use kaibiao_protocol::{
     role::Role,
 };
 use kaibiao_sealed::digest::sha256;
+use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -73,6 +77,12 @@ enum About {
     Backup {
         /// The new or empty folder.
         to: PathBuf,
+    },
+    /// Make a data folder (--data: new or empty) from a backup, without a server. Put the keys into its folder
+    /// `keys` afterwards, from their own backup (docs/operations.md).
+    Restore {
+        /// The folder a backup was written to.
+        from: PathBuf,
     },
     /// How the server is.
     Status,
@@ -216,9 +226,26 @@ enum RoleName {
 
 /// Runs the command.
 pub(crate) fn run(admin: &Admin, json: bool) -> Outcome {
+    if let About::Restore { from } = &admin.about {
+        return restored(from, &admin.data, json);
+    }
     let ask = ask_of(&admin.about)?;
     let answer = speak(&admin.data.join("admin.sock"), &ask)?;
     outcome::result(json, &answer, &shown(&answer)?)
+}
+
+/// Restores a backup into a folder that no server uses yet.
+fn restored(from: &Path, data: &Path, json: bool) -> Outcome {
+    let report = backup::restore(from, data).map_err(|fault| Failure::of("restore the backup", fault))?;
+    let value = json!({ "data": data, "records": report.records, "epoch": report.epoch });
+    let text = format!(
+        "restored {} records into {}, epoch {}; now put the keys into {}",
+        report.records,
+        data.display(),
+        report.epoch,
+        data.join("keys").display()
+    );
+    outcome::result(json, &value, &text)
 }
 
 fn ask_of(about: &About) -> Result<AdminAsk, Failure> {
@@ -294,6 +321,7 @@ fn ask_of(about: &About) -> Result<AdminAsk, Failure> {
             let to = std::path::absolute(to).map_err(|fault| Failure::of("name the folder", fault))?;
             AdminAsk::BackUp { to }
         }
+        About::Restore { .. } => unreachable!("a restore asks no server"),
         About::Status => AdminAsk::Status {},
         About::Stop => AdminAsk::ShutDown {},
     })

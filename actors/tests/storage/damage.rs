@@ -361,6 +361,19 @@ fn damage_behind_the_mark_stops_the_start_of_a_long_journal() {
 }
 
 #[test]
+fn the_mark_of_what_was_verified_counts_as_a_head_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    write(&journal, &stream("KX-1"), 0, 6);
+    let older_head = fs::read(folder.path().join("head")).unwrap();
+    write(&journal, &stream("KX-1"), 6, 6);
+    drop(journal);
+    fs::write(folder.path().join("head"), older_head).unwrap();
+    tamper(folder.path(), "DELETE FROM records WHERE position > 10");
+    assert!(matches!(refusal(folder.path()), JournalFault::EndsBeforeHead { last: 10, head: 12 }));
+}
+
+#[test]
 fn a_wrong_mark_makes_for_a_longer_start_and_no_more() {
     let settings = JournalSettings { verify_whole_records_max: 10, ..JournalSettings::default() };
     let (folder, other) = (closed(12), tempfile::tempdir().unwrap());
