@@ -1,6 +1,8 @@
 //! The wire's schemas are made from the Rust types and checked in under `docs/schema/`: this test fails when
 //! they drift. `KAIBIAO_BLESS=1 cargo test -p kaibiao-protocol --test schemas` writes them anew.
 
+#![expect(clippy::unwrap_used, reason = "a generator of test data that cannot go on is to panic")]
+
 mod asyncapi;
 mod typescript;
 
