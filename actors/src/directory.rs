@@ -3,10 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, fut::wrap_future,
-    prelude::SendError,
-};
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, fut::wrap_future};
 use kaibiao_engine::{
     directory::{Directory, DirectoryMachine},
     keeper::{Keeper, Recorded},
@@ -16,7 +13,7 @@ use kaibiao_protocol::directory::{DirectoryCommand, DirectoryEvent};
 use crate::{
     journal::{Journal, Stream},
     keeper_actor::{Keeps, Shell, ask, replayed},
-    messages::KeeperAsk,
+    messages::{KeeperAsk, Undelivered},
     metrics::Metrics,
 };
 
@@ -43,7 +40,7 @@ impl DirectoryDesk {
         self: &Arc<Self>,
         start: impl FnOnce(DirectoryActor) -> Addr<DirectoryActor>,
         message: KeeperAsk<DirectoryCommand>,
-    ) -> Result<(), SendError<KeeperAsk<DirectoryCommand>>> {
+    ) -> Result<(), Undelivered> {
         let mut address = self.address.lock().unwrap_or_else(PoisonError::into_inner);
         if !address.as_ref().is_some_and(Addr::connected) {
             if address.is_some() {
@@ -53,7 +50,7 @@ impl DirectoryDesk {
             *address = Some(start(DirectoryActor { desk: self.clone(), shell: None }));
         }
         // Through this very address: actix grants each clone a place beyond the mailbox's bound.
-        address.as_ref().expect("it was started just now").try_send(message)
+        Ok(address.as_ref().expect("it was started just now").try_send(message)?)
     }
 
     fn commit(&self, state: Arc<Directory>) {

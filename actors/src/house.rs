@@ -16,7 +16,7 @@ use std::{
     },
 };
 
-use actix::{Arbiter, ArbiterHandle, prelude::SendError};
+use actix::{Arbiter, ArbiterHandle};
 use dashmap::DashMap;
 use kaibiao_engine::{
     directory::Directory,
@@ -55,7 +55,7 @@ use crate::{
     },
     messages::{
         AskProject, EnterRoom, FinishUpload, JoinRoom, KeeperAsk, KeysArrived, LeaveRoom, Load, LookAtRoom,
-        ReleaseKeys, ReportTrouble, Wake,
+        ReleaseKeys, ReportTrouble, Undelivered, Wake,
     },
     metrics::Metrics,
     opening_steps::{own_bid, signed_text, would_accept},
@@ -548,7 +548,7 @@ impl House {
         let late = self.clock().present().micros_since(at);
         self.metrics().wake_lateness_seconds.set(late as f64 / 1e6);
         let sent = self.with_slot(project, |slot| self.send_to_project(slot, Wake));
-        if let Err(SendError::Closed(_)) = sent {
+        if let Err(Undelivered::Gone) = sent {
             // It went to sleep this instant, and set its next wake itself; or the house stops.
             tracing::debug!(%project, "a wake found its project gone");
         }

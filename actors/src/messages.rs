@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use actix::Message;
+use actix::{Message, prelude::SendError};
 use kaibiao_engine::keeper::{Done, Recorded, SideWrite};
 use kaibiao_protocol::{
     bid::FailureCause,
@@ -129,6 +129,24 @@ pub struct JoinRoom {
     pub since: u64,
     /// Where the frames go.
     pub sink: FrameSink,
+}
+
+/// Why a message did not reach an actor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Undelivered {
+    /// The mailbox is full.
+    Full,
+    /// The actor is gone.
+    Gone,
+}
+
+impl<M> From<SendError<M>> for Undelivered {
+    fn from(fault: SendError<M>) -> Self {
+        match fault {
+            SendError::Full(_) => Undelivered::Full,
+            SendError::Closed(_) => Undelivered::Gone,
+        }
+    }
 }
 
 /// A command as it reaches a keeper's actor. Whoever hears no answer asks again under the same command id.

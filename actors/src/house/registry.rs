@@ -6,7 +6,7 @@ use std::sync::{Arc, atomic::Ordering};
 use actix::{
     Actor, Addr, Context,
     dev::{ToEnvelope, channel::channel},
-    prelude::{Handler, Message, SendError},
+    prelude::{Handler, Message},
 };
 use kaibiao_engine::{
     keeper::{Machine, SideWrite},
@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use super::House;
 use crate::{
     limits::{ASK_ATTEMPTS_MAX, OPENING_MAILBOX_MAX, PROJECT_MAILBOX_MAX, RETRY, ROOM_MAILBOX_MAX},
-    messages::GoToSleep,
+    messages::{GoToSleep, Undelivered},
     opening::OpeningActor,
     project::{ProjectActor, ahead_of},
     refusals::refuse,
@@ -60,10 +60,10 @@ impl House {
     }
 
     /// Gives a message to an actor until one that lives answers it. `send` makes the message anew each time.
-    pub(super) async fn until_answered<T, M>(
+    pub(super) async fn until_answered<T>(
         &self,
         part: &'static str,
-        mut send: impl FnMut() -> (Result<(), SendError<M>>, oneshot::Receiver<Result<T, Refusal>>),
+        mut send: impl FnMut() -> (Result<(), Undelivered>, oneshot::Receiver<Result<T, Refusal>>),
     ) -> Result<T, Refusal> {
         for attempt in 0..ASK_ATTEMPTS_MAX {
             if self.is_stopping() {
@@ -80,11 +80,11 @@ impl House {
                         return answer;
                     }
                 }
-                Err(SendError::Full(_)) => {
+                Err(Undelivered::Full) => {
                     self.metrics().note_busy(part);
                     return Err(refuse(RefusalCode::Busy));
                 }
-                Err(SendError::Closed(_)) => {}
+                Err(Undelivered::Gone) => {}
             }
         }
         Err(refuse(RefusalCode::Busy))
@@ -111,7 +111,7 @@ impl House {
         with(&slot)
     }
 
-    pub(super) fn send_to_project<M>(&self, slot: &Arc<Slot>, message: M) -> Result<(), SendError<M>>
+    pub(super) fn send_to_project<M>(&self, slot: &Arc<Slot>, message: M) -> Result<(), Undelivered>
     where
         M: Message<Result = ()> + Send + 'static,
         ProjectActor: Handler<M>,
@@ -119,7 +119,7 @@ impl House {
     {
         let mut actors = slot.actors();
         if slot.has_ended() {
-            return Err(SendError::Closed(message));
+            return Err(Undelivered::Gone);
         }
         let living = actors.project.as_ref().is_some_and(Addr::connected);
         if !living {
@@ -130,10 +130,10 @@ impl House {
             let actor = ProjectActor::new(slot.clone(), self.clone());
             actors.project = Some(self.start_on(slot.arbiter, PROJECT_MAILBOX_MAX, actor));
         }
-        actors.project.as_ref().expect("it was started just now").try_send(message)
+        Ok(actors.project.as_ref().expect("it was started just now").try_send(message)?)
     }
 
-    pub(super) fn send_to_room<M>(&self, slot: &Arc<Slot>, message: M) -> Result<(), SendError<M>>
+    pub(super) fn send_to_room<M>(&self, slot: &Arc<Slot>, message: M) -> Result<(), Undelivered>
     where
         M: Message<Result = ()> + Send + 'static,
         RoomActor: Handler<M>,
@@ -142,7 +142,7 @@ impl House {
         slot.note_use(self.clock().present());
         let mut actors = slot.actors();
         if slot.has_ended() {
-            return Err(SendError::Closed(message));
+            return Err(Undelivered::Gone);
         }
         let living = actors.room.as_ref().is_some_and(Addr::connected);
         if !living {
@@ -153,7 +153,7 @@ impl House {
             let actor = RoomActor::new(slot.id.clone(), self.journal().clone(), self.metrics().clone());
             actors.room = Some(self.start_on(slot.arbiter, ROOM_MAILBOX_MAX, actor));
         }
-        actors.room.as_ref().expect("it was started just now").try_send(message)
+        Ok(actors.room.as_ref().expect("it was started just now").try_send(message)?)
     }
 
     pub(super) fn send_to_opening<M>(&self, slot: &Arc<Slot>, message: M) -> Result<(), Refusal>

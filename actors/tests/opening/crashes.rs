@@ -23,16 +23,11 @@ use crate::{
 async fn play(world: &World, bids: &[Bid]) -> bool {
     let ended = || world.journal.meters().writing_ended.is_some();
     for bid in bids {
-        loop {
-            if ended() {
-                return false;
-            }
-            match world.hand_in(bid).await {
-                UploadVerdict::Received { .. } => break,
-                _ if ended() => return false,
-                refused @ (UploadVerdict::Refused { .. } | UploadVerdict::Restored { .. }) => {
-                    panic!("a bid in time is taken: {refused:?}")
-                }
+        match world.hand_in(bid).await {
+            UploadVerdict::Received { .. } => {}
+            UploadVerdict::Refused { .. } if ended() => return false,
+            told @ (UploadVerdict::Refused { .. } | UploadVerdict::Restored { .. }) => {
+                panic!("a bid in time is taken: {told:?}")
             }
         }
     }
