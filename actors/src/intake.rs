@@ -149,7 +149,7 @@ impl Intake {
             let places = places.expect("a restart's own finals are not limited");
             let (tell, verdicts) = watch::channel(None);
             self.note_running(&one, verdicts);
-            tracing::info!(project = %one.project, upload = %one.upload, "a staged final is taken up again");
+            tracing::debug!(project = %one.project, upload = %one.upload, "a staged final is taken up again");
             self.begin(house, Work { one, arrived: None, staged: true, places, tell });
         }
         Ok(())

@@ -40,6 +40,8 @@ async fn play(world: &World, bids: &[Bid]) -> bool {
         if state.record_signature().is_some() {
             return true;
         }
+        // Time goes on, so that what is to be tried again later is tried again.
+        world.hands.pass_ms(1);
         if let Some(order) = state.order() {
             for bid in bids {
                 let parts = state.parts_asked(&bid.id);
@@ -114,6 +116,25 @@ async fn a_crash_at_any_append_changes_nothing_in_the_record() {
         }
     }
     assert!(crashed > 20, "crashed at {crashed} appends only");
+}
+
+#[actix::test]
+async fn appends_refused_now_and_then_only_delay_an_opening() {
+    let suppliers: Vec<Supplier> = (1..=3).map(Supplier::new).collect();
+    for fault in [ScriptedFault::Conflict, ScriptedFault::Busy] {
+        let world = World::new().await;
+        set_up(&world, &suppliers).await;
+        let bids: Vec<Bid> = suppliers.iter().map(|one| world.seal(one, 1, &[(1, "100.00")])).collect();
+        // Every sixth append is refused: each time a project's actor stops and a new one replays.
+        for skipped in (1..60).step_by(6) {
+            world.memory.fail_after(skipped, fault);
+        }
+        assert!(play(&world, &bids).await);
+        world.holds().await;
+        assert_eq!((world.kinds()["bid_submitted"], world.kinds()["bid_unsealed"]), (3, 3));
+        assert!(world.house.metrics().text().contains(r#"kaibiao_actor_restarts_total{part="project"}"#));
+        world.house.stop().await;
+    }
 }
 
 #[actix::test]
