@@ -140,18 +140,21 @@ impl App {
             0 => thread::available_parallelism().map_or(1, usize::from),
             set => set,
         };
+        // Before the house: it takes up the finals that a crash left without a verdict, and which these are tells the
+        // ledger what is no upload any more.
+        let limits = config.uploads.clone();
+        let (kept, stored): (_, Arc<dyn Files>) = (journal.clone(), files.clone());
+        let their_keys = keys.clone();
+        let ledger = tokio::task::spawn_blocking(move || Ledger::open(kept, stored, their_keys, limits)).await;
+        let ledger = ledger.map_err(|fault| StartFault::Process(io::Error::other(fault)))??;
         let house = House::start(HouseParts {
             journal: journal.clone(),
             files: files.clone(),
             clock: clock.clone(),
-            keys: keys.clone(),
+            keys,
             threads,
         })
         .await?;
-        let limits = config.uploads.clone();
-        let (kept, stored): (_, Arc<dyn Files>) = (journal.clone(), files.clone());
-        let ledger = tokio::task::spawn_blocking(move || Ledger::open(kept, stored, keys, limits)).await;
-        let ledger = ledger.map_err(|fault| StartFault::Process(io::Error::other(fault)))??;
         let listen = |source| StartFault::Listen { listen: config.listen, source };
         let listener = TcpListener::bind(config.listen).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;

@@ -64,6 +64,7 @@ use crate::{
     room::SinkId,
     slot::{Committed, Slot},
     stored_bid::shortened,
+    tickets::Ticket,
     timer::Timer,
     unsealing::UnsealingPool,
 };
@@ -489,6 +490,12 @@ impl House {
     /// Until when the platform was served before this process, at least.
     pub(crate) fn served_before(&self) -> Option<Moment> {
         self.0.served_before
+    }
+
+    /// A ticket for what a project's window and graces must wait for, if it is stamped before their end; none: too
+    /// many are open.
+    pub(crate) fn window_ticket(&self, project: &ProjectId) -> Option<Ticket> {
+        self.with_slot(project, |slot| slot.envelopes.take(ENVELOPES_MAX))
     }
 
     pub(crate) fn diagnoses(&self) -> &Semaphore {

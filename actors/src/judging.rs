@@ -24,7 +24,7 @@ use crate::{
     house::{House, copy_of},
     intake::{Final, contact_name, refused},
     journal::{Append, AppendFault, Stream},
-    limits::RETRY,
+    limits::{PROJECT_LOADS_MAX, RETRY},
     messages::AskProject,
     papers::verdict_of_record,
 };
@@ -47,7 +47,7 @@ pub(crate) struct Judging<'a> {
 impl Judging<'_> {
     /// The verdict, sooner or later; `staged`: whether stamp and bytes are durable already.
     pub(crate) async fn verdict(&self, arrived: Option<Arrived>, staged: bool) -> Option<UploadVerdict> {
-        let Some(project) = self.house.project(&self.one.project).await else {
+        let Some(project) = self.project().await else {
             // A project that is there and cannot be loaded gives no verdict; the next start will.
             let unknown = !self.house.knows(&self.one.project);
             return if unknown { Some(self.dropped(RefusalCode::Unknown, staged).await) } else { None };
@@ -73,6 +73,19 @@ impl Judging<'_> {
                 Some(self.dropped(RefusalCode::SealedBidDamaged, true).await)
             }
         }
+    }
+
+    /// The project, as soon as it can be loaded: a moment's trouble of the journal must not leave a stamped final
+    /// without its verdict, for the count waits for it.
+    async fn project(&self) -> Option<Arc<Project>> {
+        for _ in 0..PROJECT_LOADS_MAX {
+            let loaded = self.house.project(&self.one.project).await;
+            if loaded.is_some() || !self.house.knows(&self.one.project) || self.house.is_stopping() {
+                return loaded;
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+        None
     }
 
     /// The same upload again: the same verdict.

@@ -35,6 +35,8 @@ pub const DIAGNOSES_MAX: usize = 2;
 pub const PROJECTS_MAX: usize = 1_000_000;
 /// How often an ask is given to a new actor after the old one died with it, before it is told `busy`.
 pub const ASK_ATTEMPTS_MAX: usize = 4;
+/// How often the intake tries to load a project that cannot be read: about a minute, with the house's own attempts.
+pub const PROJECT_LOADS_MAX: usize = 120;
 /// How long the platform's own parts wait before they ask again what was refused as busy.
 pub const RETRY: Duration = Duration::from_millis(100);
 /// How long after an actor's death it is started anew where nobody asks for it earlier, in milliseconds: not in a

@@ -270,8 +270,12 @@ impl OpeningActor {
         // What is missing is being read; its arrival makes this actor look again.
         let Some(sheets) = sheets else { return };
         self.concluding = true;
-        let house = self.house.clone();
-        let publishing = async move { publish(&house, &committed, sheets).await };
+        let (house, slot) = (self.house.clone(), self.slot.clone());
+        let publishing = async move {
+            // Keys and restored bytes stamped in time are on their way still, where the window was closed early.
+            slot.envelopes.drained().await;
+            publish(&house, &committed, sheets).await
+        };
         self.then_look(publishing, ctx, |actor, published| {
             actor.concluding = false;
             match published {

@@ -5,6 +5,8 @@
 
 #[path = "opening/crashes.rs"]
 mod crashes;
+#[path = "opening/on_the_way.rs"]
+mod on_the_way;
 #[path = "opening/receiving.rs"]
 mod receiving;
 #[path = "opening/rooms.rs"]

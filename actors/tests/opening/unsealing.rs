@@ -25,7 +25,7 @@ fn lot(number: u16) -> LotNo {
 }
 
 /// A project with so many bids for lot 1, each at its own price.
-async fn handed_in(count: usize) -> (World, Vec<Bid>) {
+pub(crate) async fn handed_in(count: usize) -> (World, Vec<Bid>) {
     let prices: Vec<Vec<(u16, String)>> =
         (1..=count).map(|number| vec![(1, format!("{}.00", number * 100))]).collect();
     handed_in_for(1, &prices).await
@@ -48,13 +48,13 @@ async fn handed_in_for(lots: u16, prices: &[Vec<(u16, String)>]) -> (World, Vec<
 }
 
 /// Passes the deadline and waits for the order.
-async fn order(world: &World) -> String {
+pub(crate) async fn order(world: &World) -> String {
     world.until(world.deadline());
     let state = world.becomes("the order", |state| state.order().is_some()).await;
     state.order().unwrap().text.clone()
 }
 
-async fn unseal(world: &World, bid: &Bid, order: &str) {
+pub(crate) async fn unseal(world: &World, bid: &Bid, order: &str) {
     let parts = world.state().await.parts_asked(&bid.id);
     in_time("keys being kept", world.house.release_keys(bid.release(order, &parts, false))).await.unwrap();
 }
@@ -68,19 +68,19 @@ fn outcomes(record: &LotRecord) -> BTreeMap<String, RowOutcome> {
     }
 }
 
-fn price(outcome: &RowOutcome) -> String {
+pub(crate) fn price(outcome: &RowOutcome) -> String {
     match outcome {
         RowOutcome::Unsealed { sheet, .. } => sheet.price.to_string(),
         RowOutcome::Failed { cause, .. } => format!("{cause:?}"),
     }
 }
 
-async fn published(world: &World) -> BTreeMap<String, RowOutcome> {
+pub(crate) async fn published(world: &World) -> BTreeMap<String, RowOutcome> {
     let state = world.becomes("the signed record", |state| state.record_signature().is_some()).await;
     outcomes(&state.record().unwrap().lots[&lot(1)])
 }
 
-async fn status_of(world: &World, bid: &Bid, what: &str, wanted: impl Fn(BidStatus) -> bool) {
+pub(crate) async fn status_of(world: &World, bid: &Bid, what: &str, wanted: impl Fn(BidStatus) -> bool) {
     world.becomes(what, |state| state.bid_status(&bid.id).is_some_and(&wanted)).await;
 }
 

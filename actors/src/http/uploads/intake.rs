@@ -42,7 +42,7 @@ pub(super) enum Taken {
     /// The last byte is in.
     Whole {
         /// What the check that ran along found; none: the bytes must be read again to tell.
-        arrived: Option<Arrived>,
+        arrived: Option<Box<Arrived>>,
         /// The stamp of its last byte.
         stamped: Option<StampedFinal>,
     },
@@ -256,9 +256,10 @@ impl<'a> Writer<'a> {
                 Taken::Refused(refusal)
             }
             // The intake makes a whole file durable together with its stamp; that is faster than twice.
-            Taken::More if whole => {
+            // However the connection ended: the last byte is in, and its stamp must not be lost with the sender.
+            Taken::More | Taken::Broken(_) if whole => {
                 let arrival = self.arrival.take().expect("the check is here between two buffers");
-                Taken::Whole { arrived: arrival.finish().ok(), stamped: self.stamped.take() }
+                Taken::Whole { arrived: arrival.finish().ok().map(Box::new), stamped: self.stamped.take() }
             }
             Taken::Fault(refusal) => Taken::Fault(refusal),
             other => {

@@ -5,7 +5,7 @@
 //! under the store key.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -25,6 +25,7 @@ use zeroize::Zeroizing;
 use crate::{
     config::UploadLimits,
     files::{FileFault, Files},
+    intake::Final,
     journal::{Append, AppendFault, Journal, JournalFault, Stream},
     keys::PlatformKeys,
     messages::UploadPurpose,
@@ -169,7 +170,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Reads what a stopped server left, and deletes staged files that nobody will go on with. Blocks on the disk.
+    /// Reads what a stopped server left, and deletes staged files that nobody will go on with. To be called before
+    /// the intake takes its finals up again. Blocks on the disk.
     ///
     /// # Errors
     /// See [`LedgerFault`].
@@ -180,7 +182,8 @@ impl Ledger {
         limits: UploadLimits,
     ) -> Result<Self, LedgerFault> {
         let mut uploads = HashMap::new();
-        let mut staged: std::collections::BTreeSet<FileId> = files.staged()?.into_iter().collect();
+        let stamped = stamped_files(&*journal)?;
+        let mut staged: BTreeSet<FileId> = files.staged()?.into_iter().collect();
         for key in journal.side_keys(SideSpace::Upload, "")? {
             let damaged = || LedgerFault::Damaged(key.clone());
             let bytes = journal.side(SideSpace::Upload, &key)?.ok_or_else(damaged)?;
@@ -194,11 +197,14 @@ impl Ledger {
                 false => keys.store.unwrap(WRAPPED_AS, &key, &kept.contact.0).map_err(|_| damaged())?,
             };
             let still_staged = staged.remove(&kept.file);
-            // Never more than is there: the note may be younger than a torn write.
-            let offset = match files.staged_bytes(&kept.file) {
-                Ok(bytes) if still_staged => kept.offset.min(bytes),
-                Ok(_) | Err(FileFault::Unknown(_)) => kept.offset,
-                Err(fault) => return Err(fault.into()),
+            let offset = if kept.refused.is_some() {
+                kept.offset
+            } else if stamped.contains(&kept.file) || !still_staged {
+                // Whole, and the intake has it or had it: its verdict is asked for, and no byte of it changes.
+                kept.length
+            } else {
+                // Never more than is there: the note may be younger than a torn write.
+                kept.offset.min(files.staged_bytes(&kept.file)?)
             };
             let head = Head {
                 upload,
@@ -213,9 +219,9 @@ impl Ledger {
             let verdict = kept.refused.map(|refusal| UploadVerdict::Refused { refusal, notice: None });
             uploads.insert(upload, Upload::new(head, offset, kept.last_at, verdict));
         }
-        for orphan in staged {
+        for orphan in staged.difference(&stamped) {
             // Begun, and the server stopped before the upload was noted: its client was never told of it.
-            files.delete(&orphan)?;
+            files.delete(orphan)?;
         }
         Ok(Self { journal, files, keys, limits, uploads: Mutex::new(uploads) })
     }
@@ -305,15 +311,15 @@ impl Ledger {
         let key = upload.head.upload.to_string();
         self.write(SideWrite::Delete { space: SideSpace::Upload, key }).await?;
         self.lock().remove(&upload.head.upload);
-        self.delete_file(upload).await;
+        if !upload.is_whole() {
+            self.delete_file(upload).await;
+        }
         Ok(())
     }
 
-    /// Deletes the staged file of an upload that did not become whole.
+    /// Deletes the staged file of an upload that the intake never had: one that is not whole, or was refused as its
+    /// bytes came in.
     pub async fn delete_file(&self, upload: &Upload) {
-        if upload.is_whole() {
-            return;
-        }
         let (files, file) = (self.files.clone(), upload.head.file);
         let deleted = tokio::task::spawn_blocking(move || files.delete(&file)).await;
         if let Ok(Err(fault)) = deleted {
@@ -358,6 +364,18 @@ impl Ledger {
     fn lock(&self) -> MutexGuard<'_, HashMap<UploadId, Arc<Upload>>> {
         self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The files of finals that were stamped and wait for their verdict: they are the intake's.
+fn stamped_files(journal: &dyn Journal) -> Result<BTreeSet<FileId>, LedgerFault> {
+    let mut files = BTreeSet::new();
+    for key in journal.side_keys(SideSpace::StagedFinal, "")? {
+        if let Some(row) = journal.side(SideSpace::StagedFinal, &key)? {
+            let stamped: Final = serde_json::from_slice(&row).map_err(|_| LedgerFault::Damaged(key))?;
+            files.insert(stamped.file);
+        }
+    }
+    Ok(files)
 }
 
 fn expires_at(progress: &Progress, hours: u32) -> Moment {
