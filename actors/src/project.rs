@@ -237,6 +237,10 @@ impl Handler<GoToSleep> for ProjectActor {
         let idle =
             self.acting.is_empty() && self.shell.as_ref().is_none_or(|shell| shell.keeper().waiting() == 0);
         if idle {
+            // Before the slot ends: whoever starts the project anew sets its next wake after this.
+            let committed = self.slot.committed();
+            let next = committed.and_then(|committed| ProjectMachine::wake_at(&committed.project));
+            self.house.timer().set(&self.slot.id, next.map(ahead_of));
             // Whoever's ask lies behind this message hears nothing, finds the slot ended and asks in a new one.
             self.slot.end();
             ctx.stop();

@@ -242,8 +242,6 @@ impl House {
             return false;
         }
         self.0.slots.remove_if(&slot.id, |_, present| Arc::ptr_eq(present, slot));
-        let next = slot.committed().and_then(|committed| ProjectMachine::wake_at(&committed.project));
-        self.timer().set(&slot.id, next.map(ahead_of));
         true
     }
 }
