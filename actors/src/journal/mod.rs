@@ -44,7 +44,7 @@ pub const QUEUE_APPENDS_MAX: usize = 4_096;
 /// Records one append may hold.
 pub const APPEND_RECORDS_MAX: usize = 4_096;
 /// Bytes (payloads and side values) one append may hold.
-pub const APPEND_BYTES_MAX: usize = 32 << 20;
+pub const APPEND_BYTES_MAX: usize = 256 << 20;
 /// Records one read gives at most.
 pub const READ_RECORDS_MAX: usize = 10_000;
 /// Bytes of payload after which a read ends early; a single record may be larger.
