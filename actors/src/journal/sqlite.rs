@@ -1,5 +1,7 @@
 //! The journal on a disk: how it starts, and its threads.
 
+#[cfg(feature = "practice")]
+use std::sync::atomic::AtomicBool;
 use std::{
     fs,
     os::unix::fs::DirBuilderExt,
@@ -181,7 +183,7 @@ impl SqliteJournal {
         };
         let writer = thread::Builder::new()
             .name("journal-writer".to_owned())
-            .spawn(move || writer.run())
+            .spawn(move || writer.live())
             .map_err(JournalFault::disk("start a thread for", folder))?;
         Ok(Self { jobs: Some(jobs), writer: Some(writer), readers, shared, report })
     }
@@ -189,6 +191,12 @@ impl SqliteJournal {
     /// What this start found.
     pub fn report(&self) -> &StartReport {
         &self.report
+    }
+
+    /// Lets the writer's thread panic at the next append: how tests see what becomes of a bug there.
+    #[cfg(feature = "practice")]
+    pub fn break_writer(&self) {
+        self.shared.breaks.store(true, Ordering::Relaxed);
     }
 }
 
@@ -270,6 +278,8 @@ pub(super) struct Shared {
     busy: AtomicU64,
     commit_micros_total: AtomicU64,
     commit_micros_max: AtomicU64,
+    #[cfg(feature = "practice")]
+    breaks: AtomicBool,
 }
 
 impl Shared {
@@ -284,6 +294,8 @@ impl Shared {
             busy: AtomicU64::new(0),
             commit_micros_total: AtomicU64::new(0),
             commit_micros_max: AtomicU64::new(0),
+            #[cfg(feature = "practice")]
+            breaks: AtomicBool::new(false),
         }
     }
 
@@ -298,6 +310,11 @@ impl Shared {
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.commit_micros_total.fetch_add(micros, Ordering::Relaxed);
         self.commit_micros_max.fetch_max(micros, Ordering::Relaxed);
+    }
+
+    #[cfg(feature = "practice")]
+    pub(super) fn breaks(&self) -> bool {
+        self.breaks.load(Ordering::Relaxed)
     }
 
     pub(super) fn conflict(&self) {

@@ -1,7 +1,12 @@
 //! The one thread that writes: it takes all appends that wait, writes them in one transaction, and answers
 //! them when that is durable. While it is at one commit, the appends of the next one gather in its queue.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Instant,
+};
 
 use crossbeam_channel::Receiver;
 use kaibiao_engine::keeper::SideWrite;
@@ -87,8 +92,21 @@ impl From<rusqlite::Error> for CommitFault {
 type Outcome = Result<Appended, AppendFault>;
 
 impl Writer {
-    /// Runs until every sender is gone.
-    pub(super) fn run(mut self) {
+    /// The thread's whole life: it runs until every sender is gone. If it breaks, by a bug too, nobody is left
+    /// waiting: what is in the queue and what still comes is answered.
+    pub(super) fn live(self) {
+        let (jobs, shared) = (self.jobs.clone(), Arc::clone(&self.shared));
+        // Nothing of the writer is used again after a panic.
+        if catch_unwind(AssertUnwindSafe(|| self.run())).is_err() {
+            shared.end_writing(WritingEnd::Failed("a bug: the writer's thread panicked".to_owned()));
+        }
+        while let Ok(job) = jobs.recv() {
+            job.answer.say(Err(AppendFault::WritingEnded));
+        }
+    }
+
+    /// Runs until writing ends or every sender is gone.
+    fn run(mut self) {
         let mut group = Vec::new();
         let mut outcomes = Vec::new();
         while let Ok(first) = self.jobs.recv() {
@@ -106,7 +124,7 @@ impl Writer {
                 self.tend();
             }
             if !self.shared.writing_goes_on() {
-                return self.refuse_the_rest();
+                return;
             }
         }
         self.close();
@@ -130,6 +148,8 @@ impl Writer {
     /// # Errors
     /// Writing has to end: it is unknown what of the group is durable.
     fn commit(&mut self, group: &[Job], outcomes: &mut Vec<Outcome>) -> Result<(), WritingEnd> {
+        #[cfg(feature = "practice")]
+        assert!(!self.shared.breaks(), "the writer's thread breaks by script");
         let started = Instant::now();
         let before = self.mark;
         match self.write(group, outcomes) {
@@ -233,13 +253,6 @@ impl Writer {
             Err(fault) => {
                 self.shared.end_writing(WritingEnd::Failed(format!("a checkpoint failed: {fault}")))
             }
-        }
-    }
-
-    /// Answers whatever still comes, so that nobody waits for ever.
-    fn refuse_the_rest(self) {
-        while let Ok(job) = self.jobs.recv() {
-            job.answer.say(Err(AppendFault::WritingEnded));
         }
     }
 

@@ -274,6 +274,27 @@ fn a_full_disk_refuses_an_append_and_writing_goes_on_when_there_is_room() {
 }
 
 #[test]
+fn a_bug_in_the_writer_leaves_nobody_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    let names = ["KX-1", "KX-2", "KX-3", "KX-4"];
+    for name in names {
+        journal.append(append(&stream(name), 0, 1)).wait().unwrap();
+    }
+    journal.break_writer();
+    // More than one group: those in hand, those in the queue, and those that come after.
+    let pending: Vec<_> = (0..50).map(|no| journal.append(append(&stream(names[no % 4]), 1, 1))).collect();
+    for pending in pending {
+        assert_eq!(pending.wait(), Err(AppendFault::WritingEnded));
+    }
+    assert_eq!(journal.append(append(&stream("KX-1"), 1, 1)).wait(), Err(AppendFault::WritingEnded));
+    assert!(journal.meters().writing_ended.is_some());
+    assert_eq!(read_all(&journal, &stream("KX-1")).len(), 1, "reading goes on");
+    drop(journal);
+    assert_eq!(SqliteJournal::open(folder.path()).unwrap().head().position, 4);
+}
+
+#[test]
 fn a_server_stopped_in_order_leaves_a_short_start() {
     let folder = tempfile::tempdir().unwrap();
     let said = run(child_of(&[], folder.path(), 20));
