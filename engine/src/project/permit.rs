@@ -26,14 +26,16 @@ enum Party {
     Timer,
     /// Runs the opening.
     Opening,
+    /// The operator at the server's own console.
+    Console,
 }
 
 /// The table: every command with the parties that may give it.
 fn allowed(live: &Live, command: &ProjectCommand) -> &'static [Party] {
-    use Party::{Agent, Intake, Opening, Purchaser, Supervisor, Supplier, Timer};
+    use Party::{Agent, Console, Intake, Opening, Purchaser, Supervisor, Supplier, Timer};
     match command {
         // Who may create is judged against the project to be created, in `receiving::create`.
-        ProjectCommand::CreateProject { .. } => &[Agent],
+        ProjectCommand::CreateProject { .. } => &[Agent, Console],
         ProjectCommand::SubmitBid { .. }
         | ProjectCommand::RefuseUpload { .. }
         | ProjectCommand::CloseReceiving => &[Intake],
@@ -68,7 +70,7 @@ pub(super) fn check(live: &Live, command: &ProjectCommand, asker: &Asker) -> Res
         Asker::Platform { reactor: Reactor::Timer } => Some(Party::Timer),
         Asker::Platform { reactor: Reactor::Opening } => Some(Party::Opening),
         // The operator sets things up; the room is none of the operator's business.
-        Asker::Platform { reactor: Reactor::Console } => None,
+        Asker::Platform { reactor: Reactor::Console } => Some(Party::Console),
         Asker::Person { role: Role::Agent, .. } => Some(Party::Agent),
         Asker::Person { role: Role::Purchaser, .. } => Some(Party::Purchaser),
         Asker::Person { role: Role::Supervisor, .. } => Some(Party::Supervisor),

@@ -28,7 +28,8 @@ fn the_organisers_agent_or_the_operator_publishes_a_project() {
 fn a_project_is_created_once() {
     check(
         "-1d agent create -> project_created
-         -1d agent create -> !already_exists",
+         -1d agent create -> !already_exists
+         -1d console create -> !already_exists",
     );
 }
 
