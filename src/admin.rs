@@ -92,7 +92,7 @@ enum About {
 
 #[derive(Subcommand)]
 enum Org {
-    /// Add one.
+    /// Add an organisation.
     Add {
         /// Its id.
         id: OrganisationId,
@@ -103,13 +103,13 @@ enum Org {
         #[arg(long)]
         kind: Kind,
     },
-    /// List all.
+    /// List all organisations.
     List,
 }
 
 #[derive(Subcommand)]
 enum User {
-    /// Add one.
+    /// Add a person's account.
     Add {
         /// The account.
         id: UserId,
@@ -123,7 +123,7 @@ enum User {
         #[arg(long = "role", required = true)]
         roles: Vec<RoleName>,
     },
-    /// List all.
+    /// List all accounts.
     List,
     /// Replace the roles; sessions in a role taken away end.
     Roles {
@@ -146,7 +146,7 @@ enum User {
         /// The account.
         id: UserId,
     },
-    /// Open it again.
+    /// Open a closed account again.
     Enable {
         /// The account.
         id: UserId,
@@ -165,7 +165,7 @@ enum Root {
         #[arg(long = "intermediate", value_name = "FILE")]
         intermediates: Vec<PathBuf>,
     },
-    /// List all.
+    /// List all roots of trust.
     List,
     /// No longer trust it; sessions opened with its certificates end.
     Remove {
@@ -189,15 +189,15 @@ enum Crl {
 
 #[derive(Subcommand)]
 enum Project {
-    /// Set one up and publish it.
+    /// Set a project up and publish it.
     Create {
         /// The project (JSON, see docs/api.md). `deadline` may be microseconds since 1970 or a date such as
         /// "2026-12-01 09:30" (Beijing time) or "2026-12-01T09:30:00+08:00".
         file: PathBuf,
     },
-    /// List all.
+    /// List all projects.
     List,
-    /// Show one.
+    /// Show one project and where it stands.
     Show {
         /// Its number.
         id: ProjectId,
