@@ -18,6 +18,7 @@ pub const FORMAT_VERSION: u32 = 1;
 const FORMAT: &str = "FORMAT";
 const LOCK: &str = "LOCK";
 const FORMAT_WORD: &str = "kaibiao-data";
+const JOURNAL: &str = "journal";
 
 /// A server's folder, locked for as long as this lives.
 pub struct DataDir {
@@ -47,6 +48,15 @@ pub enum DataDirFault {
         path: PathBuf,
         /// Its format.
         found: u32,
+    },
+    /// Its format cannot be read; yet it holds a journal, so it is no stranger's.
+    #[error(
+        "{path}/FORMAT cannot be understood, and {path} holds a journal: the file is damaged \
+         (docs/operations.md, \"A damaged FORMAT\")"
+    )]
+    FormatDamaged {
+        /// The folder.
+        path: PathBuf,
     },
     /// It holds something, and no data of this program.
     #[error("{path} holds files, but is no data folder of kaibiao: choose an empty or new folder")]
@@ -101,7 +111,7 @@ impl DataDir {
 
     /// Where the journal lies.
     pub fn journal(&self) -> PathBuf {
-        self.path.join("journal")
+        self.path.join(JOURNAL)
     }
 
     /// Where the files lie.
@@ -159,7 +169,11 @@ fn format(folder: &Path) -> Result<Option<u32>, DataDirFault> {
         Ok(text) => {
             let version =
                 text.trim_end().strip_prefix(FORMAT_WORD).and_then(|rest| rest.trim_start().parse().ok());
-            version.map(Some).ok_or_else(|| DataDirFault::Foreign { path: folder.to_owned() })
+            let fault = || match folder.join(JOURNAL).exists() {
+                true => DataDirFault::FormatDamaged { path: folder.to_owned() },
+                false => DataDirFault::Foreign { path: folder.to_owned() },
+            };
+            version.map(Some).ok_or_else(fault)
         }
         Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(fault) => Err(DataDirFault::disk("read", &path)(fault)),
@@ -222,6 +236,16 @@ mod tests {
         assert!(matches!(DataDir::open(folder.path()), Err(DataDirFault::Foreign { .. })));
         fs::write(folder.path().join(FORMAT), "something else\n").unwrap();
         assert!(matches!(DataDir::open(folder.path()), Err(DataDirFault::Foreign { .. })));
+    }
+
+    #[test]
+    fn a_damaged_format_beside_a_journal_is_told_as_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open(folder.path()).unwrap();
+        fs::create_dir(data.journal()).unwrap();
+        drop(data);
+        fs::write(folder.path().join(FORMAT), "kaibiao-dat\0").unwrap();
+        assert!(matches!(DataDir::open(folder.path()), Err(DataDirFault::FormatDamaged { .. })));
     }
 
     #[test]
