@@ -300,6 +300,7 @@ impl Submission<'_> {
             && state.server == server
             && state.project == *self.project
             && state.header_digest == *header
+            && still_stands(&state, view)
         {
             return Ok(state);
         }
@@ -344,6 +345,12 @@ impl Submission<'_> {
         forget_upload(self.bid);
         Ok(Submitted::Refused { refusal: Box::new(refusal), notice })
     }
+}
+
+/// Whether the bid that an upload brought is the one that stands, if it brought one. A bid that was withdrawn or
+/// replaced is handed in anew, under a new upload: the old one would only give its old receipt again.
+fn still_stands(state: &UploadState, view: &ProjectView) -> bool {
+    state.bid.is_none_or(|bid| view.own_bid.as_ref().is_some_and(|own| own.bid == bid))
 }
 
 fn is_about_the_session(code: RefusalCode) -> bool {

@@ -238,7 +238,8 @@ fn a_backup_is_used_only_once_it_was_admitted_and_mends_a_damaged_store_first() 
     assert!(matches!(ceremony.next(), Move::ReleaseBackup(order) if order.parts == common_and(&[1])));
 
     let mut damaged = after(&stage, &stage.issued(&stage.order()), LATER).0;
-    damaged.hear(&changed(BidStatus::Failed { cause: FailureCause::DamagedStore, grace_until: until }), LATER);
+    damaged
+        .hear(&changed(BidStatus::Failed { cause: FailureCause::DamagedStore, grace_until: until }), LATER);
     assert_eq!(damaged.next(), Move::Wait);
     damaged.hear(&awaiting, LATER);
     assert_eq!(damaged.next(), Move::Restore);

@@ -284,7 +284,8 @@ fn prepare(doing: &str, folder: &Path, place: &str) {
         ["flip", from, offset, to] => {
             let mut bytes = fs::read(at(from)).unwrap();
             let offset: i64 = offset.parse().unwrap();
-            let index = if offset < 0 { bytes.len() - offset.unsigned_abs() as usize } else { offset as usize };
+            let index =
+                if offset < 0 { bytes.len() - offset.unsigned_abs() as usize } else { offset as usize };
             bytes[index] ^= 1;
             fs::write(at(to), bytes).unwrap();
         }
@@ -297,7 +298,9 @@ fn prepare(doing: &str, folder: &Path, place: &str) {
             whole.push(0);
             fs::write(at(to), whole).unwrap();
         }
-        ["same", one, other] => assert_eq!(fs::read(at(one)).unwrap(), fs::read(at(other)).unwrap(), "{place}"),
+        ["same", one, other] => {
+            assert_eq!(fs::read(at(one)).unwrap(), fs::read(at(other)).unwrap(), "{place}")
+        }
         ["mode", file, mode] => {
             let found = fs::metadata(at(file)).unwrap().permissions().mode() & 0o777;
             assert_eq!(format!("{found:o}"), mode, "{place}");

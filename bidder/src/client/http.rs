@@ -250,10 +250,11 @@ pub(super) fn network_fault(address: &ServerAddress, fault: &(dyn StdError + 'st
     ClientFault::Unreachable { server, why: deepest }
 }
 
+/// The TLS fault behind an error; the layers between wrap it in errors of the system, some of them twice.
 fn rustls_fault<'a>(fault: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
     fault.downcast_ref::<rustls::Error>().or_else(|| {
         let inner = fault.downcast_ref::<std::io::Error>()?.get_ref()?;
-        inner.downcast_ref::<rustls::Error>()
+        rustls_fault(inner)
     })
 }
 
@@ -278,4 +279,26 @@ fn config_of(roots: RootCertStore) -> Arc<ClientConfig> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Arc::new(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_not_to_be_trusted_is_told_through_any_layers() {
+        let address: ServerAddress = "https://bid.example.cn".parse().unwrap();
+        let unknown = || rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        for fault in [
+            io::Error::other(unknown()),
+            io::Error::other(io::Error::new(io::ErrorKind::InvalidData, unknown())),
+        ] {
+            let told = network_fault(&address, &fault);
+            assert!(matches!(told, ClientFault::NotTrusted { .. }), "{told:?}");
+        }
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert!(matches!(network_fault(&address, &refused), ClientFault::Unreachable { .. }));
+    }
 }

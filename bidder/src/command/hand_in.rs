@@ -59,6 +59,7 @@ impl SignIn {
         let session = client.sign_in(credentials).await?;
         let kept = if self.no_save { None } else { Some(self.server.keep(&session)?) };
         let facts = session.facts();
+        tell_clock(output, time.ahead_micros);
         output.ok(&json!({
             "user": facts.user, "organisation": facts.organisation, "role": facts.role,
             "expires_at": facts.expires_at, "kept_in": kept, "clock_ahead_ms": time.ahead_micros / 1_000,
@@ -68,7 +69,6 @@ impl SignIn {
             format!("signed in as {} of {}", facts.user, facts.organisation),
         ));
         output.fact(&say("会话有效期至", "session ends"), shown(facts.expires_at));
-        tell_clock(output, time.ahead_micros);
         Ok(())
     }
 }

@@ -200,7 +200,8 @@ impl Inside {
                 }
                 told += 1;
                 let event = json!({ "event": "row_read_out", "lot": 1, "no": seq });
-                let notice = json!({ "stream": ask["stream"], "seq": seq, "at": 0, "event": event }).to_string();
+                let notice =
+                    json!({ "stream": ask["stream"], "seq": seq, "at": 0, "event": event }).to_string();
                 if wire.send(Message::text(notice)).await.is_err() {
                     return;
                 }
@@ -225,7 +226,8 @@ impl Inside {
                 let (account, expires_at) = (None, Moment(0));
                 let origin = "https://bid.example.cn".to_owned();
                 let text = Challenge { origin, account, nonce: Digest([7; 32]), expires_at }.text();
-                answer(stream, "200 OK", &[], &json!({ "challenge": text, "expires_at": 0 }).to_string()).await
+                answer(stream, "200 OK", &[], &json!({ "challenge": text, "expires_at": 0 }).to_string())
+                    .await
             }
             ("POST", "/api/sign-in/password") => {
                 self.state().sign_ins += 1;
@@ -318,7 +320,8 @@ enum Judged {
 const VERDICT: &str = r#"{"verdict":"restored","bid":"01010101010101010101010101010101"}"#;
 
 fn refusal(code: &str) -> String {
-    json!({ "refused": { "code": code, "rule": "house", "say": { "zh": "拒绝", "en": "refused" } } }).to_string()
+    json!({ "refused": { "code": code, "rule": "house", "say": { "zh": "拒绝", "en": "refused" } } })
+        .to_string()
 }
 
 async fn read_head(stream: &mut TcpStream) -> Option<Head> {
