@@ -4,6 +4,9 @@
 //! (that of the receipt, say) and what the judgement rested on is kept, so that a later expiry or revocation
 //! never changes it.
 
+use std::collections::BTreeMap;
+
+use der::{Reader as _, SliceReader};
 use kaibiao_protocol::{blob::Blob, digest::Digest, moment::Moment};
 use serde::{Deserialize, Serialize};
 
@@ -164,6 +167,35 @@ impl Trust {
     }
 }
 
+/// Of the revocation lists given with a vendor, those of its own authorities: of each issuer the newest. Lists of
+/// others, and what is no list, are passed over.
+///
+/// # Errors
+/// The root or an intermediate cannot be trusted.
+pub fn newest_lists(given: &VendorRoot) -> Result<Vec<Vec<u8>>, VendorFault> {
+    let mut vendor = Vendor::new(&VendorRoot { revocation_lists: Vec::new(), ..given.clone() })?;
+    let mut newest = BTreeMap::new();
+    for list in &given.revocation_lists {
+        if let Ok(Some(issuer)) = vendor.take_list(list) {
+            newest.insert(issuer, list.clone());
+        }
+    }
+    Ok(newest.into_values().collect())
+}
+
+/// Takes revocation lists apart that stand one behind another (DER). Bytes that are none come back as one.
+pub fn split_lists(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let split = || -> der::Result<Vec<Vec<u8>>> {
+        let mut reader = SliceReader::new(bytes)?;
+        let mut lists = Vec::new();
+        while !reader.is_finished() {
+            lists.push(reader.tlv_bytes()?.to_vec());
+        }
+        Ok(lists)
+    };
+    split().unwrap_or_else(|_| vec![bytes.to_vec()])
+}
+
 impl Vendor {
     fn new(given: &VendorRoot) -> Result<Self, VendorFault> {
         if given.intermediates.len() > INTERMEDIATES_MAX {
@@ -223,18 +255,20 @@ impl Vendor {
         })
     }
 
-    fn take_list(&mut self, der: &[u8]) -> Result<(), VendorFault> {
+    /// Takes a list unless a newer one of its issuer is here; gives the issuer's place if it was taken.
+    fn take_list(&mut self, der: &[u8]) -> Result<Option<usize>, VendorFault> {
         let list = RevocationList::parse(der).map_err(VendorFault::List)?;
-        let issuer = self
+        let place = self
             .authorities
-            .iter_mut()
-            .find(|authority| list.is_issued_by(der, &authority.certificate))
+            .iter()
+            .position(|authority| list.is_issued_by(der, &authority.certificate))
             .ok_or(VendorFault::List(ListFault::NotIssued))?;
-        let newer = issuer.list.as_ref().is_none_or(|kept| kept.facts.this_update <= list.facts.this_update);
+        let kept = &mut self.authorities[place].list;
+        let newer = kept.as_ref().is_none_or(|kept| kept.facts.this_update <= list.facts.this_update);
         if newer {
-            issuer.list = Some(list);
+            *kept = Some(list);
         }
-        Ok(())
+        Ok(newer.then_some(place))
     }
 
     /// Judges a certificate that the authority at `issuer` signed.

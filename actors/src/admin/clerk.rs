@@ -3,9 +3,11 @@
 
 use std::path::Path;
 
+use kaibiao_engine::directory::Directory;
 use kaibiao_engine::keeper::{SideSpace, SideWrite};
 use kaibiao_engine::refusals::because;
 use kaibiao_protocol::{
+    blob::Blob,
     command::ProjectCommand,
     directory::DirectoryCommand,
     ids::UserId,
@@ -17,7 +19,7 @@ use kaibiao_protocol::{
 use kaibiao_sealed::{
     certificate::CertificateUse,
     digest::sha256,
-    trust::{Trust, VendorRoot},
+    trust::{Trust, VendorRoot, newest_lists, split_lists},
 };
 use zeroize::Zeroizing;
 
@@ -141,6 +143,9 @@ async fn direct(
         | DirectoryCommand::UnbindCertificate { .. } => {}
     }
     look_at(office, &command, desk.house.clock().present())?;
+    if let DirectoryCommand::SetRevocationList { vendor, list } = &mut command {
+        *list = beside_the_others(&desk.house.directory(), vendor, list);
+    }
     let done = desk.house.ask_directory(console(), command, side).await?;
     let reviewing = desk.clone();
     // Judging many certificates takes a while.
@@ -149,6 +154,29 @@ async fn direct(
         return Err(Not::Failed("failed to review the open sessions".to_owned()));
     }
     Ok(AdminAnswer::Done { at: done.at })
+}
+
+/// A vendor's new revocation list with those of its other issuers, which it does not replace; an older one of the
+/// same issuer goes, and does not come back.
+fn beside_the_others(directory: &Directory, vendor: &str, new: &Blob) -> Blob {
+    let mut lists = directory.revocation_list(vendor).map(|kept| split_lists(&kept.0)).unwrap_or_default();
+    lists.push(new.0.clone());
+    let mut kept: Vec<Vec<u8>> = Vec::new();
+    for root in directory.roots().iter().filter(|root| root.vendor == vendor) {
+        let all = VendorRoot {
+            vendor: vendor.to_owned(),
+            root: root.certificate.0.clone(),
+            intermediates: root.intermediates.iter().map(|one| one.0.clone()).collect(),
+            revocation_lists: lists.clone(),
+        };
+        for list in newest_lists(&all).unwrap_or_default() {
+            if !kept.contains(&list) {
+                kept.push(list);
+            }
+        }
+    }
+    // Without a root that takes any, the engine says that there is no such vendor.
+    if kept.is_empty() { new.clone() } else { Blob(kept.concat()) }
 }
 
 /// What only cryptography can tell of a command.

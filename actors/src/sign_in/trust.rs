@@ -6,7 +6,7 @@ use std::{
 };
 
 use kaibiao_engine::directory::Directory;
-use kaibiao_sealed::trust::{Trust, VendorRoot};
+use kaibiao_sealed::trust::{Trust, VendorRoot, newest_lists, split_lists};
 
 /// Reads the roots and revocation lists of a directory. A root that cannot be trusted though the directory took it
 /// in, or whose list cannot be read, is left out and logged: its certificates are foreign then, never unrevoked.
@@ -26,12 +26,14 @@ pub fn trust_of(directory: &Directory) -> Trust {
             without_list.push(bare);
             continue;
         };
-        let listed = VendorRoot { revocation_lists: vec![list.0.clone()], ..bare.clone() };
-        if holds(&listed).is_ok() {
-            lists_taken.insert(root.vendor.clone());
-            trusted.push(listed);
-        } else {
-            without_list.push(bare);
+        // One of each issuer, and perhaps of another root of the vendor too.
+        let all = VendorRoot { revocation_lists: split_lists(&list.0), ..bare.clone() };
+        match newest_lists(&all) {
+            Ok(lists) if !lists.is_empty() => {
+                lists_taken.insert(root.vendor.clone());
+                trusted.push(VendorRoot { revocation_lists: lists, ..bare });
+            }
+            Ok(_) | Err(_) => without_list.push(bare),
         }
     }
     for root in without_list {

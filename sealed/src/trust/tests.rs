@@ -216,6 +216,26 @@ fn an_overdue_list_is_told_and_the_newer_of_two_counts() {
 }
 
 #[test]
+fn lists_of_several_issuers_stand_behind_one_another_and_of_each_the_newest_is_kept() {
+    let world = World::new();
+    let certificate = world.signer().issued_by(&world.intermediate);
+    let serial = 7;
+    let of_root = list(&world.root, &[], day(3), day(9), vec![]);
+    let revoking = list(&world.intermediate, &[(serial, day(1))], day(2), day(9), vec![]);
+    let older = list(&world.intermediate, &[], day(1), day(5), vec![]);
+    let stranger = list(&Party::new("CN=Stranger"), &[], day(4), day(9), vec![]);
+    let given = [&revoking, &stranger, &of_root, &older].map(Vec::clone).to_vec();
+    let newest = newest_lists(&VendorRoot { revocation_lists: given, ..world.vendor() }).unwrap();
+    assert_eq!(newest, [of_root, revoking]);
+    assert_eq!(split_lists(&newest.concat()), newest);
+    let judged = world.trust(newest).judge(&certificate, CertificateUse::Sign, day(3));
+    assert_eq!(judged, Err(CertificateFault::Revoked { since: day(1) }));
+    for torn in [&b""[..], b"\x30", b"\x30\x03\x00", b"list"] {
+        assert!(split_lists(torn).iter().all(|one| one.as_slice() == torn), "{torn:?}");
+    }
+}
+
+#[test]
 fn a_fault_of_the_issuer_is_the_certificates_too() {
     let world = World::new();
     let certificate = world.signer().issued_by(&world.intermediate);
