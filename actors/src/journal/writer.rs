@@ -92,8 +92,8 @@ impl From<rusqlite::Error> for CommitFault {
 type Outcome = Result<Appended, AppendFault>;
 
 impl Writer {
-    /// The thread's whole life: it runs until every sender is gone. If it breaks, by a bug too, nobody is left
-    /// waiting: what is in the queue and what still comes is answered.
+    /// The thread's whole life: it runs until every sender is gone. If it breaks, by a bug too, nobody is
+    /// left waiting: what is in the queue and what still comes is answered.
     pub(super) fn live(self) {
         let (jobs, shared) = (self.jobs.clone(), Arc::clone(&self.shared));
         // Nothing of the writer is used again after a panic.
