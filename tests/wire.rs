@@ -8,10 +8,14 @@
 
 #[path = "wire/conversation.rs"]
 mod conversation;
+#[path = "wire/page.rs"]
+mod page;
 #[path = "wire/stranger.rs"]
 mod stranger;
 #[path = "wire/world.rs"]
 mod world;
+
+use std::collections::BTreeSet;
 
 use kaibiao_protocol::{
     frame::Notice,
@@ -68,6 +72,7 @@ async fn a_client_written_from_the_pages_alone_is_one_supplier_of_an_opening_and
     assert_eq!(room_of(&heard), watched, "over a cut, the stranger heard what another supplier heard");
     let counted = room_of(&heard_by_agent).len();
     assert_eq!(counted, watched.len(), "an agent hears of every event");
+    check_observation(&world).await;
     world.stop().await;
 
     let tape = world::tapes(&[agent.tape(), stranger.tape()]);
@@ -114,6 +119,26 @@ fn check_record(record: &Value, bids: [Value; 3]) {
     let closed = &lots[1]["record"];
     assert_eq!((&closed["lot"], &closed["rule"]), (&json!("not_opened"), &json!("TR-44 87-41 (GP/1)")));
     assert_eq!(closed["bids"].as_array().unwrap().len(), 2, "{closed}");
+}
+
+/// Health, readiness, and every metric on the page, no more and no fewer.
+async fn check_observation(world: &World) {
+    assert_eq!(world.get("/health").await, r#"{"health":"alive"}"#);
+    assert_eq!(world.get("/ready").await, r#"{"ready":true}"#);
+    let metrics = world.get("/metrics").await;
+    let families = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let told: BTreeSet<String> = families
+        .map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() })
+        .collect();
+    let page = page::text();
+    let words = page.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    let page: BTreeSet<String> =
+        words.filter(|word| word.starts_with("kaibiao_")).map(str::to_owned).collect();
+    // The cookie is no metric; and what counts by a label shows once it has counted.
+    let absent = ["session", "actor_restarts_total", "busy_total", "unsealing_failures_total"];
+    let absent: BTreeSet<String> = absent.map(|name| format!("kaibiao_{name}")).into();
+    assert_eq!(told, &page - &absent, "the metrics of docs/api.md, 12");
+    assert!(metrics.ends_with("# EOF\n"));
 }
 
 /// What one supplier alone is told: nothing of others, and only the parts of the opened lot.

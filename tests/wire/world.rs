@@ -41,6 +41,10 @@ use kaibiao_sealed::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 /// The project.
 pub(crate) const PROJECT: &str = "KX-00823";
@@ -135,6 +139,19 @@ impl World {
     pub(crate) async fn stop(&self) {
         let running = self.running.take().unwrap();
         in_time("the stop", running.stop()).await;
+    }
+
+    /// What anybody on this machine is answered at a path; it must be 200.
+    pub(crate) async fn get(&self, path: &str) -> String {
+        let address = self.url.strip_prefix("http://").unwrap().to_owned();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        in_time(path, stream.read_to_string(&mut answer)).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+        body.to_owned()
     }
 
     /// Says one thing at the administrator's socket; it must be done.
