@@ -35,7 +35,7 @@ enum Command {
     /// Play a whole opening against a real server process: suppliers seal, hand in, unseal, and the record appears.
     Demo(demo::Demo),
     /// Run an opening as the agent, or watch it.
-    Room(room::Room),
+    Room(Box<room::Room>),
     /// Check receipts, records and journals offline.
     Verify(verify::Verify),
     /// Keep organisations, users, roots of trust and projects of a running server, through its socket.

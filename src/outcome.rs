@@ -18,7 +18,7 @@ pub(crate) enum Failure {
     Refused(Refusal),
     /// What a server, a token or a file said, in words for people.
     #[error("{}", .0.say.en)]
-    Told(Problem),
+    Told(Box<Problem>),
     /// The world failed: a file, the network, the server.
     #[error("{0}")]
     Failed(String),

@@ -73,7 +73,7 @@ pub(crate) fn run(verify: &Verify, json: bool) -> Outcome {
 }
 
 fn record(file: &Path, signature: &Path, platform_key: &str, json: bool) -> Outcome {
-    let key = read_platform_key(platform_key).map_err(|fault| Failure::Told(fault.problem()))?;
+    let key = read_platform_key(platform_key).map_err(|fault| Failure::Told(Box::new(fault.problem())))?;
     let text = read(file)?;
     let signed: SignatureFile = serde_json::from_str(&read(signature)?)
         .map_err(|fault| Failure::of(&format!("understand {}", signature.display()), fault))?;
@@ -90,8 +90,8 @@ fn record(file: &Path, signature: &Path, platform_key: &str, json: bool) -> Outc
 }
 
 fn receipt(file: &Path, bid: Option<&Path>, platform_key: &str, json: bool) -> Outcome {
-    let key = read_platform_key(platform_key).map_err(|fault| Failure::Told(fault.problem()))?;
-    match verify_file(file, &key, bid).map_err(|fault| Failure::Told(fault.problem()))? {
+    let key = read_platform_key(platform_key).map_err(|fault| Failure::Told(Box::new(fault.problem())))?;
+    match verify_file(file, &key, bid).map_err(|fault| Failure::Told(Box::new(fault.problem())))? {
         Verified::Receipt { facts, against_bid } => {
             let more = if against_bid {
                 ",与标书逐字节相符 / and the sealed bid is the one received"

@@ -145,7 +145,8 @@ impl App {
         let limits = config.uploads.clone();
         let (kept, stored): (_, Arc<dyn Files>) = (journal.clone(), files.clone());
         let their_keys = keys.clone();
-        let ledger = tokio::task::spawn_blocking(move || Ledger::open(kept, stored, their_keys, limits)).await;
+        let ledger =
+            tokio::task::spawn_blocking(move || Ledger::open(kept, stored, their_keys, limits)).await;
         let ledger = ledger.map_err(|fault| StartFault::Process(io::Error::other(fault)))??;
         let house = House::start(HouseParts {
             journal: journal.clone(),
@@ -248,13 +249,14 @@ impl Running {
 async fn chores(desk: Arc<Desk>) {
     let review = async {
         loop {
-            let clock = desk.house.clock();
-            clock.sleep_until(clock.present().plus_ms(REVIEW_MS)).await;
+            // Counted from before the review: time that passes during it is not overlooked.
+            let seen = desk.house.clock().present();
             let reviewing = desk.clone();
             if tokio::task::spawn_blocking(move || reviewing.review_sessions()).await.is_err() {
                 tracing::error!("the review of sessions broke off");
             }
-            desk.uploads.sweep(desk.house.clock().present()).await;
+            desk.uploads.sweep(seen).await;
+            desk.house.clock().sleep_until(seen.plus_ms(REVIEW_MS)).await;
         }
     };
     let watch_clock = async {

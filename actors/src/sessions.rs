@@ -190,7 +190,7 @@ impl Sessions {
     pub fn open(&self, grounds: Grounds, at: Moment) -> Result<(SessionToken, Arc<Session>), SessionsFull> {
         let mut bytes = Zeroizing::new([0; TOKEN_BYTES]);
         fill(&mut *bytes).expect("the system draws random bytes");
-        let token = Zeroizing::new(hex::encode(&*bytes));
+        let token = Zeroizing::new(hex::encode(bytes.as_slice()));
         let key = sha256(token.as_bytes());
         let session = Arc::new(Session {
             opened_at: at,

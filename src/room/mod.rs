@@ -292,5 +292,5 @@ fn done(json: bool, at: Moment, text: &str) -> Outcome {
 
 /// A client's or a token's fault as this command's failure.
 fn told(fault: impl Explain) -> Failure {
-    Failure::Told(fault.problem())
+    Failure::Told(Box::new(fault.problem()))
 }

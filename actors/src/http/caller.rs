@@ -3,7 +3,7 @@
 //! A browser sends the cookie by itself, also for a foreign page; so whatever changes something and came by cookie
 //! must come from a page of this server (`Origin`). Whoever sends a Bearer token has it, and needs no page.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use actix_web::{
     HttpRequest,
@@ -77,7 +77,24 @@ pub(super) fn refuse_foreign_page(desk: &Desk, request: &HttpRequest) -> Result<
 /// Where an attempt to sign in comes from; `origin` is [`own_origin`]'s.
 pub(super) fn arriving<'a>(desk: &Desk, request: &HttpRequest, origin: &'a str, at: Moment) -> Arriving<'a> {
     let forwarded = request.headers().get("x-forwarded-for").and_then(|value| value.to_str().ok());
-    Arriving { origin, address: desk.address(request.peer_addr(), forwarded), at }
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    Arriving { origin, address: client_of(&desk.config.trusted_proxies, peer, forwarded), at }
+}
+
+/// The address of whoever sent a request: the peer's, or what a trusted proxy says.
+fn client_of(trusted: &[IpAddr], peer: Option<IpAddr>, forwarded: Option<&str>) -> IpAddr {
+    let peer = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.to_canonical());
+    if !trusted.contains(&peer) {
+        return peer;
+    }
+    // The last entry that no trusted proxy wrote; what stands before it, anybody may have written.
+    forwarded
+        .into_iter()
+        .flat_map(|hops| hops.rsplit(','))
+        .map_while(|hop| hop.trim().parse::<IpAddr>().ok())
+        .map(|hop| hop.to_canonical())
+        .find(|hop| !trusted.contains(hop))
+        .unwrap_or(peer)
 }
 
 /// The origin under which the client reaches this server: a configured one of the same host, else what `Host` says.
@@ -153,4 +170,28 @@ pub(super) fn no_cookie(desk: &Desk) -> String {
 
 fn secure(desk: &Desk) -> &'static str {
     if desk.config.tls.is_some() { "; Secure" } else { "" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_trusted_proxy_is_believed_and_only_its_own_word() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let trusted = [address("10.0.0.1"), address("10.0.0.2")];
+        for (peer, forwarded, client) in [
+            ("192.0.2.7", Some("198.51.100.1"), "192.0.2.7"),
+            ("10.0.0.1", Some("198.51.100.1"), "198.51.100.1"),
+            ("10.0.0.1", Some("203.0.113.9, 198.51.100.1"), "198.51.100.1"),
+            ("10.0.0.1", Some("203.0.113.9, 198.51.100.1, 10.0.0.2"), "198.51.100.1"),
+            ("::ffff:10.0.0.1", Some("198.51.100.1"), "198.51.100.1"),
+            ("10.0.0.1", Some("198.51.100.1, unknown"), "10.0.0.1"),
+            ("10.0.0.1", Some(""), "10.0.0.1"),
+            ("10.0.0.1", None, "10.0.0.1"),
+        ] {
+            let found = client_of(&trusted, Some(address(peer)), forwarded);
+            assert_eq!(found, address(client), "{peer} {forwarded:?}");
+        }
+    }
 }

@@ -6,11 +6,11 @@
 //! | | |
 //! |---|---|
 //! | `GET /api/time` | the server's time |
-//! | `POST /api/sign-in/challenge`, `/token`, `/password`, `/api/sign-out` | sessions: [`doors`] |
-//! | `GET /api/socket` | asks and events: [`sockets`] |
+//! | `POST /api/sign-in/challenge`, `/token`, `/password`, `/api/sign-out` | sessions: `doors` |
+//! | `GET /api/socket` | asks and events: `sockets` |
 //! | `/api/projects/P/uploads` | tus 1.0: [`uploads`] |
-//! | `GET /api/projects/P`, `.../bids/B/file`, `.../bids/B/receipt`, `.../record` | [`downloads`] |
-//! | `GET /health`, `/ready`, `/metrics` | [`watch`] |
+//! | `GET /api/projects/P`, `.../bids/B/file`, `.../bids/B/receipt`, `.../record` | `downloads` |
+//! | `GET /health`, `/ready`, `/metrics` | `watch` |
 
 mod asks;
 mod caller;
@@ -24,7 +24,7 @@ mod watch;
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr, TcpListener},
+    net::TcpListener,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -113,22 +113,6 @@ impl Desk {
         if ended > 0 {
             tracing::info!(ended, "sessions ended because their grounds fell");
         }
-    }
-
-    /// The address of whoever sent a request: the peer's, or what a trusted proxy says.
-    fn address(&self, peer: Option<SocketAddr>, forwarded: Option<&str>) -> IpAddr {
-        let peer = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip().to_canonical());
-        if !self.config.trusted_proxies.contains(&peer) {
-            return peer;
-        }
-        // The last entry that no trusted proxy wrote; what stands before it, anybody may have written.
-        forwarded
-            .into_iter()
-            .flat_map(|hops| hops.rsplit(','))
-            .map_while(|hop| hop.trim().parse::<IpAddr>().ok())
-            .map(|hop| hop.to_canonical())
-            .find(|hop| !self.config.trusted_proxies.contains(hop))
-            .unwrap_or(peer)
     }
 
     fn take_socket(self: &Arc<Self>) -> Option<SocketCount> {

@@ -14,9 +14,12 @@ use serde::Serialize;
 use super::uploads::FieldFault;
 use crate::{refusals::refuse, sign_in::TurnedAway};
 
-/// A refusal with what HTTP says beside it.
+/// A refusal with what HTTP says beside it. Boxed, because it is the rare side of nearly every result here.
 #[derive(Debug)]
-pub(crate) struct Refused {
+pub(crate) struct Refused(Box<Told>);
+
+#[derive(Debug)]
+struct Told {
     refusal: Refusal,
     status: StatusCode,
     retry_seconds: Option<u32>,
@@ -44,13 +47,13 @@ impl Refused {
 
     /// With another status than its code has.
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
-        self.status = status;
+        self.0.status = status;
         self
     }
 
     /// With the offset at which an upload goes on.
     pub(crate) fn at_offset(mut self, offset: u64) -> Self {
-        self.offset = Some(offset);
+        self.0.offset = Some(offset);
         self
     }
 
@@ -59,8 +62,9 @@ impl Refused {
         let list =
             |of: fn(&FieldFault) -> &'static str, gap| faults.iter().map(of).collect::<Vec<_>>().join(gap);
         let (zh, en) = (list(|fault| fault.zh, "；"), list(|fault| fault.en, "; "));
-        let refused = Refused::from(because(refuse(RefusalCode::FormInvalid), &zh, &en));
-        Self { faults, ..refused }
+        let mut refused = Refused::from(because(refuse(RefusalCode::FormInvalid), &zh, &en));
+        refused.0.faults = faults;
+        refused
     }
 }
 
@@ -73,38 +77,40 @@ pub(crate) fn malformed(place: impl fmt::Display) -> Refusal {
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         let (status, retry_seconds) = status_of(refusal.code);
-        Self { refusal, status, retry_seconds, offset: None, faults: Vec::new() }
+        Self(Box::new(Told { refusal, status, retry_seconds, offset: None, faults: Vec::new() }))
     }
 }
 
 impl From<TurnedAway> for Refused {
     fn from(away: TurnedAway) -> Self {
-        let refused = Refused::from(away.refusal);
-        Self { retry_seconds: away.wait_seconds.or(refused.retry_seconds), ..refused }
+        let mut refused = Refused::from(away.refusal);
+        refused.0.retry_seconds = away.wait_seconds.or(refused.0.retry_seconds);
+        refused
     }
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.refusal.code.as_str())
+        out.write_str(self.0.refusal.code.as_str())
     }
 }
 
 impl ResponseError for Refused {
     fn status_code(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut answer = HttpResponse::build(self.status);
-        if let Some(seconds) = self.retry_seconds {
+        let told = &*self.0;
+        let mut answer = HttpResponse::build(told.status);
+        if let Some(seconds) = told.retry_seconds {
             answer.insert_header((header::RETRY_AFTER, seconds.to_string()));
         }
-        if let Some(offset) = self.offset {
+        if let Some(offset) = told.offset {
             answer.insert_header(("Upload-Offset", offset.to_string()));
         }
         answer.insert_header(("Tus-Resumable", super::uploads::TUS_VERSION));
-        answer.json(Body { refused: &self.refusal, faults: &self.faults })
+        answer.json(Body { refused: &told.refusal, faults: &told.faults })
     }
 }
 

@@ -154,7 +154,7 @@ fn nobodys_hash() -> &'static str {
     HASH.get_or_init(|| {
         let mut random = Zeroizing::new([0; 32]);
         aws_lc_rs::rand::fill(&mut *random).expect("the system draws random bytes");
-        hash(&Zeroizing::new(hex::encode(&*random)))
+        hash(&Zeroizing::new(hex::encode(random.as_slice())))
     })
 }
 

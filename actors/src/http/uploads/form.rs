@@ -67,7 +67,7 @@ impl ContactFields {
     /// # Errors
     /// Each field that is missing or malformed, in the order of the form.
     pub fn check(&self, at: Moment) -> Result<Zeroizing<Vec<u8>>, Vec<FieldFault>> {
-        let holds: [(&Option<String>, FieldFault, &dyn Fn(&str) -> bool); 5] = [
+        let holds: [(&Option<String>, FieldFault, Rule<'_>); 5] = [
             (&self.name, NAME, &|text| is_line(text, NAME_CHARS_MAX)),
             (&self.id_number, ID_NUMBER, &|text| is_id_number(text, at)),
             (&self.mobile, MOBILE, &is_mobile),
@@ -107,6 +107,9 @@ impl ContactFields {
         })))
     }
 }
+
+/// What a field's text must be.
+type Rule<'a> = &'a dyn Fn(&str) -> bool;
 
 fn is_line(text: &str, chars_max: usize) -> bool {
     !text.trim().is_empty() && text.chars().count() <= chars_max && !text.chars().any(char::is_control)

@@ -357,7 +357,7 @@ async fn take_patch(
                 file: head.file,
                 size_bytes: head.length,
                 contact: head.contact.clone(),
-                arrived,
+                arrived: arrived.map(|arrived| *arrived),
                 stamped,
             };
             let verdict = desk.house.finish_upload(finish).await;
