@@ -24,7 +24,7 @@ use crate::{
     house::{House, copy_of},
     intake::{Final, contact_name, refused},
     journal::{Append, AppendFault, Stream},
-    limits::{PROJECT_LOADS_MAX, RETRY},
+    limits::{PROJECT_LOADS_MAX, RETRY, STORE_LOOKS_MAX},
     messages::AskProject,
     papers::verdict_of_record,
 };
@@ -64,15 +64,27 @@ impl Judging<'_> {
                 StageEnd::Refused(code) => Some(self.dropped(code, false).await),
             };
         }
-        match self.check(project, arrived).await {
-            Ok(checked) => self.submit(checked).await,
-            Err(CheckEnd::Refused(code)) => self.refuse(code).await,
-            Err(CheckEnd::Store(fault)) => {
-                tracing::error!(upload = %self.one.upload, %fault, "a staged final cannot be read");
-                // The bytes are lost to us, and the supplier can send them again.
-                Some(self.dropped(RefusalCode::SealedBidDamaged, true).await)
+        self.judge(project, arrived).await
+    }
+
+    /// Checks until the store answers: a moment's trouble of it must not cost a bid that came in time.
+    async fn judge(&self, project: Arc<Project>, mut arrived: Option<Arrived>) -> Option<UploadVerdict> {
+        for looks_left in (0..STORE_LOOKS_MAX).rev() {
+            match self.check(project.clone(), arrived.take()).await {
+                Ok(checked) => return self.submit(checked).await,
+                Err(CheckEnd::Refused(code)) => return self.refuse(code).await,
+                Err(CheckEnd::Store(fault)) => {
+                    tracing::error!(upload = %self.one.upload, %fault, looks_left, "a staged final cannot be read");
+                    if self.house.is_stopping() {
+                        // Stamp and bytes are durable: the next start gives the verdict.
+                        return None;
+                    }
+                    tokio::time::sleep(RETRY).await;
+                }
             }
         }
+        // The bytes are lost to us: recorded, so that the supplier holds a signed word of it.
+        self.refuse(RefusalCode::SealedBidDamaged).await
     }
 
     /// The project, as soon as it can be loaded: a moment's trouble of the journal must not leave a stamped final

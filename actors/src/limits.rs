@@ -54,3 +54,5 @@ pub const IDLE_SWEEP: Duration = Duration::from_secs(30);
 pub const SERVED_EVERY_MS: i64 = 2_000;
 /// The longest account of a failure that is recorded, in characters.
 pub const SEEN_CHARS_MAX: usize = 500;
+/// How often a staged final is read, [`RETRY`] apart, before its bytes count as lost.
+pub const STORE_LOOKS_MAX: usize = 50;
