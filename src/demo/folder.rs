@@ -11,12 +11,14 @@ use crate::outcome::Failure;
 ///
 /// ```text
 /// record-lot-N.json          each lot's record: rows in order
+/// records.txt                the same as tables, as the agent's terminal shows them
 /// opening-record.json        the exact text that the platform signed, and beside it the signature
 /// receipts/                  each bid's receipt, and the refusal of the late one
 /// bids/*.jmbs, *.bfbs        the sealed bids and their backups
 /// tokens/                    both authorities, every token, PINs and passwords of practice
 /// papers/                    the PDFs and bid sheets that the bids were packed from
 /// server/                    the server's data folder
+/// project.json               the project as the platform shows it, with the platform's public keys
 /// server.log, summary.json
 /// ```
 pub(super) struct Folder {
@@ -26,8 +28,19 @@ pub(super) struct Folder {
 /// The file that tells a demo's folder from any other.
 const MARK: &str = "kaibiao-demo";
 /// What a demo makes; nothing else is ever deleted.
-const MADE: [&str; 8] =
-    ["receipts", "bids", "tokens", "papers", "server", "server.log", "summary.json", "opening-record.json"];
+const MADE: [&str; 11] = [
+    "receipts",
+    "bids",
+    "tokens",
+    "papers",
+    "server",
+    "server.log",
+    "summary.json",
+    "records.txt",
+    "project.json",
+    "opening-record.json",
+    "opening-record.signature.json",
+];
 
 impl Folder {
     /// An empty folder, or an earlier demo's made empty.
@@ -68,9 +81,8 @@ fn clear(root: &Path) -> io::Result<()> {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let made = MADE.contains(&name.as_ref())
-            || name == "opening-record.signature.json"
-            || (name.starts_with("record-lot-") && name.ends_with(".json"));
+        let made =
+            MADE.contains(&name.as_ref()) || (name.starts_with("record-lot-") && name.ends_with(".json"));
         if !made {
             continue;
         }

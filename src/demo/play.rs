@@ -45,6 +45,16 @@ struct Desk {
     other: Option<PracticeToken>,
 }
 
+/// What came of the opening.
+struct Opened {
+    /// For the summary.
+    summary: Value,
+    /// The records as the agent's terminal shows them.
+    tables: String,
+    /// What was verified offline, in words.
+    verified: String,
+}
+
 /// Seconds of each phase, in the order in which they were played.
 #[derive(Default)]
 struct Phases(Vec<(&'static str, f64)>);
@@ -99,7 +109,7 @@ impl Stage<'_> {
         desks: &BTreeMap<u32, Desk>,
         phases: &mut Phases,
         began: Instant,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Opened, Failure> {
         self.tell(&format!("服务器 {} / the server listens", server.url));
         self.set_up_people(desks).await?;
         let deadline = self.create_project().await?;
@@ -117,15 +127,12 @@ impl Stage<'_> {
         let act = Instant::now();
         self.await_deadline(deadline).await;
         phases.note("await_deadline", act);
-        let act = Instant::now();
-        let outcome = self.open(server, desks).await?;
-        phases.note("opening", act);
-        Ok(outcome)
+        self.open(server, desks, phases).await
     }
 
     /// Prints the records and leaves the summary.
-    fn finish(&self, outcome: &Value, phases: &Phases, began: Instant, json: bool) -> Outcome {
-        let mut summary = outcome.clone();
+    fn finish(&self, opened: &Opened, phases: &Phases, began: Instant, json: bool) -> Outcome {
+        let mut summary = opened.summary.clone();
         summary["project"] = json!(PROJECT);
         summary["exercise"] = json!(true);
         summary["suppliers"] = json!(self.suppliers.len());
@@ -134,14 +141,18 @@ impl Stage<'_> {
         summary["seconds"] = json!((began.elapsed().as_secs_f64() * 1000.0).round() / 1000.0);
         summary["seconds_by_phase"] = phases.value();
         write_json(&self.folder.path("summary.json"), &summary)?;
+        let tables = self.folder.path("records.txt");
+        std::fs::write(&tables, format!("{}\n", opened.tables))
+            .map_err(|fault| Failure::of(&format!("write {}", tables.display()), fault))?;
         let text = format!(
-            "{}\n已开启 {},失败 {};各供应商:{}\n全部文件在 {}:record-lot-N.json、receipts/、bids/、tokens/、server.log、summary.json\n\
-             Everything lies in {}. Look at a record: less record-lot-1.json; check a receipt offline: \
-             kaibiao-bid verify-receipt --help",
-            summary["tables"].as_str().unwrap_or_default(),
+            "{}\n已开启 {},失败 {};各供应商:{}\n已离线核验 {} / verified offline\n全部文件在 {}:records.txt、record-lot-N.json、receipts/、bids/、tokens/、server.log、summary.json\n\
+             Everything lies in {}. Look at the records: less records.txt; check one offline: \
+             kaibiao verify record opening-record.json --platform-key project.json",
+            opened.tables,
             summary["opened"],
             summary["failed_by_cause"],
             self.parts(),
+            opened.verified,
             self.folder.root().display(),
             self.folder.root().display(),
         );

@@ -197,6 +197,10 @@ impl Stage<'_> {
             if ran.code != Some(1) || ran.last()["refused"][0]["code"] != "past_deadline" {
                 return Err(Failure::of("see the late bid refused", ran.last()));
             }
+            let name = bid_name(supplier, false);
+            let notice = self.file("bids", &format!("{name}.jmbs.refusal"));
+            let kept = self.file("receipts", &format!("{name}.refusal"));
+            std::fs::rename(&notice, &kept).map_err(|fault| Failure::of("keep the signed refusal", fault))?;
             self.tell(&format!("{} 迟到,已被拒收 / came late and was refused", supplier.name));
             refused += 1;
         }

@@ -1,13 +1,16 @@
 //! The second act: all unseal at once, one by its backup; the record appears; it is read out and confirmed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::{join_all, try_join_all};
 use kaibiao_bidder::practice::server::ServerProcess;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Desk, PROJECT, Stage,
+    Desk, Opened, PROJECT, Phases, Stage,
     hand_in::{bid_name, environment},
     set_up::AGENT,
 };
@@ -22,14 +25,44 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const LOOKS_MAX: u32 = 480;
 
 impl Stage<'_> {
-    /// Opens; gives what the summary says of it.
+    /// Opens, and verifies offline what was published.
     pub(super) async fn open(
         &self,
         server: &ServerProcess,
         desks: &BTreeMap<u32, Desk>,
-    ) -> Result<Value, Failure> {
+        phases: &mut Phases,
+    ) -> Result<Opened, Failure> {
+        let act = Instant::now();
         let late = self.come_late(server, desks).await?;
+        phases.note("late_refused", act);
+        let act = Instant::now();
         let standing: Vec<&Supplier> = self.suppliers.iter().filter(|one| one.part.stands()).collect();
+        self.unseal_all(server, desks, &standing).await?;
+        // Most of this is waiting for those who never come, as the rules want.
+        phases.note("unsealing_to_publication", act);
+        let act = Instant::now();
+        self.agent(server, "record", ["--out", &self.folder.root().display().to_string()]).await?;
+        let record = self.agent(server, "record", []).await?;
+        let tables = self.tables(server).await?;
+        let verified = self.verify(server, desks, &standing).await?;
+        phases.note("records_verified", act);
+        let act = Instant::now();
+        self.agent(server, "read-out", []).await?;
+        self.confirm(server, desks, &standing).await?;
+        phases.note("read_out_and_confirmed", act);
+        let act = Instant::now();
+        self.end_opening(server).await?;
+        phases.note("until_silence_is_consent", act);
+        Ok(Opened { summary: count(&record, late, &standing), tables, verified })
+    }
+
+    async fn unseal_all(
+        &self,
+        server: &ServerProcess,
+        desks: &BTreeMap<u32, Desk>,
+        standing: &[&Supplier],
+    ) -> Result<(), Failure> {
+        let began = Instant::now();
         let unsealing: Vec<&Supplier> =
             standing.iter().copied().filter(|one| one.part != Part::NeverUnseals).collect();
         let bar = self.bar("解密 unsealing", unsealing.len() as u64);
@@ -43,17 +76,46 @@ impl Stage<'_> {
         });
         let (unsealed, agent) = tokio::join!(join_all(unseal), self.admit_backups(server));
         agent?;
-        for done in unsealed {
-            done?;
+        unsealed.into_iter().collect::<Result<Vec<()>, Failure>>()?;
+        self.end(&bar, "解密至公布 unsealed, published", began);
+        Ok(())
+    }
+
+    /// Checks every receipt against its sealed bid, the late one's notice and the record, with the platform's
+    /// public key alone.
+    async fn verify(
+        &self,
+        server: &ServerProcess,
+        desks: &BTreeMap<u32, Desk>,
+        standing: &[&Supplier],
+    ) -> Result<String, Failure> {
+        let project = self.folder.path("project.json").display().to_string();
+        let first = standing.first().expect("bids stand in every demo");
+        let token = &desks[&first.no].token;
+        let mut arguments = self.in_project("project", server, token);
+        arguments.extend(["-o".to_owned(), project.clone()]);
+        self.programs.bid_done(arguments, &environment(token)).await?;
+        let (mut receipts, mut notices) = (0, 0);
+        for supplier in &self.suppliers {
+            for better in [false, true] {
+                let name = bid_name(supplier, better);
+                let bid = self.file("bids", &format!("{name}.jmbs"));
+                let receipt = self.file("receipts", &format!("{name}.receipt"));
+                let notice = self.file("receipts", &format!("{name}.refusal"));
+                let (file, count) = match (receipt.is_file(), notice.is_file()) {
+                    (true, _) => (receipt, &mut receipts),
+                    (false, true) => (notice, &mut notices),
+                    (false, false) => continue,
+                };
+                let (file, bid) = (file.display().to_string(), bid.display().to_string());
+                let ask = ["verify", "receipt", &file, "--bid", &bid, "--platform-key", &project];
+                self.programs.kaibiao_done(ask).await?;
+                *count += 1;
+            }
         }
-        bar.finish();
-        self.agent(server, "record", ["--out", &self.folder.root().display().to_string()]).await?;
-        let record = self.agent(server, "record", []).await?;
-        let tables = self.tables(server).await?;
-        self.agent(server, "read-out", []).await?;
-        self.confirm(server, desks, &standing).await?;
-        self.end_opening(server).await?;
-        Ok(self.count(&record, late, &standing, tables))
+        let record = self.folder.path("opening-record.json").display().to_string();
+        self.programs.kaibiao_done(["verify", "record", &record, "--platform-key", &project]).await?;
+        Ok(format!("{receipts} 份回执、{notices} 份拒收通知、开标记录"))
     }
 
     async fn unseal(&self, server: &ServerProcess, supplier: &Supplier, desk: &Desk) -> Result<(), Failure> {
@@ -159,27 +221,26 @@ impl Stage<'_> {
         let text = self.programs.kaibiao_text(self.agent_arguments(server, "record", [])).await?;
         Ok(text.trim_end().to_owned())
     }
+}
 
-    /// Opened and failed bids, counted in the record of the first lot, where every bidder stands.
-    fn count(&self, record: &Value, late: u32, standing: &[&Supplier], tables: String) -> Value {
-        let mut failed: Map<String, Value> = Map::new();
-        let mut opened = 0_u32;
-        for row in record["lots"][0]["rows"].as_array().into_iter().flatten() {
-            if row["final_price"].is_null() {
-                let cause = row["cause"].as_str().unwrap_or("unknown").to_owned();
-                let count = failed.get(&cause).and_then(Value::as_u64).unwrap_or(0) + 1;
-                failed.insert(cause, json!(count));
-            } else {
-                opened += 1;
+/// Opened and failed bids, counted in the record of the first lot, where every bidder stands.
+fn count(record: &Value, late: u32, standing: &[&Supplier]) -> Value {
+    let mut failed: Map<String, Value> = Map::new();
+    let mut opened = 0_u32;
+    for row in record["lots"][0]["rows"].as_array().into_iter().flatten() {
+        match row["cause"].as_str() {
+            Some(cause) => {
+                let count = failed.get(cause).and_then(Value::as_u64).unwrap_or(0) + 1;
+                failed.insert(cause.to_owned(), json!(count));
             }
+            None => opened += 1,
         }
-        json!({
-            "standing": standing.len(),
-            "opened": opened,
-            "failed_by_cause": failed,
-            "late_refused": late,
-            "record_digest": record["digest"],
-            "tables": tables,
-        })
     }
+    json!({
+        "standing": standing.len(),
+        "opened": opened,
+        "failed_by_cause": failed,
+        "late_refused": late,
+        "record_digest": record["digest"],
+    })
 }
