@@ -3,6 +3,7 @@
 //! [`App::start`] is what `kaibiao serve` and the tests use; [`serve`] is the whole life of a server process.
 
 use std::{
+    collections::BTreeSet,
     io,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
@@ -12,6 +13,7 @@ use std::{
 };
 
 use actix_web::dev::ServerHandle;
+use kaibiao_protocol::{digest::Digest, moment::Moment};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use rustls::{
     ServerConfig,
@@ -128,7 +130,7 @@ impl App {
     /// See [`StartFault`].
     pub async fn start_on(
         config: Config,
-        clock: impl FnOnce(Option<kaibiao_protocol::moment::Moment>) -> Result<Clock, ClockFault> + Send + 'static,
+        clock: impl FnOnce(Option<Moment>) -> Result<Clock, ClockFault> + Send + 'static,
     ) -> Result<Running, StartFault> {
         config.check()?;
         let tls = config.tls.as_ref().map(read_tls).transpose()?;
@@ -192,7 +194,7 @@ struct Opened {
 impl Opened {
     fn open(
         folder: &std::path::Path,
-        clock: impl FnOnce(Option<kaibiao_protocol::moment::Moment>) -> Result<Clock, ClockFault>,
+        clock: impl FnOnce(Option<Moment>) -> Result<Clock, ClockFault>,
     ) -> Result<Self, StartFault> {
         let data = DataDir::open(folder)?;
         let journal = SqliteJournal::open(&data.journal())?;
@@ -248,6 +250,7 @@ impl Running {
 /// clock that somebody set is told.
 async fn chores(desk: Arc<Desk>) {
     let review = async {
+        let mut overdue_told = BTreeSet::new();
         loop {
             // Counted from before the review: time that passes during it is not overlooked.
             let seen = desk.house.clock().present();
@@ -255,6 +258,7 @@ async fn chores(desk: Arc<Desk>) {
             if tokio::task::spawn_blocking(move || reviewing.review_sessions()).await.is_err() {
                 tracing::error!("the review of sessions broke off");
             }
+            tell_overdue_lists(&desk, seen, &mut overdue_told);
             desk.uploads.sweep(seen).await;
             desk.house.clock().sleep_until(seen.plus_ms(REVIEW_MS)).await;
         }
@@ -272,6 +276,17 @@ async fn chores(desk: Arc<Desk>) {
         }
     };
     tokio::join!(review, watch_clock);
+}
+
+/// An overdue revocation list refuses nobody, for its authority may just be late; but somebody must know, once for
+/// each list.
+fn tell_overdue_lists(desk: &Desk, now: Moment, told: &mut BTreeSet<Digest>) {
+    let trust = desk.sign_in.trust(&desk.house.directory());
+    for (vendor, list) in trust.lists() {
+        if list.next_update.is_some_and(|due| due < now) && told.insert(list.digest) {
+            tracing::warn!(vendor, issuer = %list.issuer, list = %list.digest, "a revocation list is overdue: take the next one in");
+        }
+    }
 }
 
 /// Reads certificate chain and key.
