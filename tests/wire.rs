@@ -80,6 +80,33 @@ async fn a_client_written_from_the_pages_alone_is_one_supplier_of_an_opening_and
     conversation::keep_or_compare(&tape);
 }
 
+#[actix_web::test]
+async fn what_is_no_request_of_the_page_is_refused_in_the_same_form() {
+    let world = World::new().await;
+    let long = format!("{{\"account\":\"{}\"}}", "a".repeat(70_000));
+    let length = format!("Content-Length: {}\r\n", long.len());
+    for (line, headers, body, status, code) in [
+        ("GET /api/nothing HTTP/1.1", "", "", "404", "unknown"),
+        ("DELETE /api/time HTTP/1.1", "", "", "404", "unknown"),
+        ("PUT /api/projects/KX-00823/uploads HTTP/1.1", "", "", "405", "unknown"),
+        ("POST /api/sign-in/challenge HTTP/1.1", length.as_str(), long.as_str(), "413", "malformed"),
+        (
+            "POST /api/sign-in/password HTTP/1.1",
+            "Transfer-Encoding: chunked\r\n",
+            "zz\r\n",
+            "400",
+            "malformed",
+        ),
+    ] {
+        let (found, told) = world.say(line, headers, body).await;
+        assert_eq!(found, status, "{line}: {told}");
+        let told: Value =
+            serde_json::from_str(&told).unwrap_or_else(|fault| panic!("{line}: {fault}: {told}"));
+        assert_eq!(told["refused"]["code"], code, "{line}");
+    }
+    world.stop().await;
+}
+
 /// Every event of the room until the opening has ended, as this client of ours hears it.
 async fn watched(session: kaibiao_bidder::client::Session) -> Vec<Value> {
     let mut events = session.subscribe(format!("room/{PROJECT}").parse().unwrap(), 0).await.unwrap();

@@ -143,15 +143,21 @@ impl World {
 
     /// What anybody on this machine is answered at a path; it must be 200.
     pub(crate) async fn get(&self, path: &str) -> String {
+        let (status, body) = self.say(&format!("GET {path} HTTP/1.1"), "", "").await;
+        assert_eq!(status, "200", "{path}: {body}");
+        body
+    }
+
+    /// What a request made by hand is answered: status and body.
+    pub(crate) async fn say(&self, line: &str, headers: &str, body: &str) -> (String, String) {
         let address = self.url.strip_prefix("http://").unwrap().to_owned();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let request = format!("{line}\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n{body}");
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
-        in_time(path, stream.read_to_string(&mut answer)).await.unwrap();
+        in_time(line, stream.read_to_string(&mut answer)).await.unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {answer}");
-        body.to_owned()
+        (head.split(' ').nth(1).unwrap().to_owned(), body.to_owned())
     }
 
     /// Says one thing at the administrator's socket; it must be done.

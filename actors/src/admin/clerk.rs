@@ -194,7 +194,7 @@ fn look_at(office: &Office, command: &DirectoryCommand, at: Moment) -> Result<()
             match Trust::new(vec![root]) {
                 Ok(_) => Ok(()),
                 Err(fault) => no(
-                    RefusalCode::Malformed,
+                    RefusalCode::FieldInvalid,
                     "根证书或中间证书无法信任",
                     &format!("certificate: {}", fault.why),
                 ),
@@ -217,7 +217,7 @@ fn look_at(office: &Office, command: &DirectoryCommand, at: Moment) -> Result<()
             match last {
                 // The engine says that there is no such vendor.
                 None => Ok(()),
-                Some(why) => no(RefusalCode::Malformed, "吊销列表无法使用", &format!("list: {why}")),
+                Some(why) => no(RefusalCode::FieldInvalid, "吊销列表无法使用", &format!("list: {why}")),
             }
         }
         DirectoryCommand::BindCertificate { certificate, .. } => {
@@ -245,7 +245,7 @@ async fn set_password(office: &Office, user: UserId, password: Password) -> Resu
     }
     let hash = office.desk.sign_in.passwords().hash(password).await.map_err(|fault| match fault {
         PasswordFault::Length => because(
-            refuse(RefusalCode::Malformed),
+            refuse(RefusalCode::FieldInvalid),
             "密码须有 8 个字至 512 字节",
             "a password has 8 characters to 512 bytes",
         ),
@@ -275,7 +275,7 @@ async fn create_project(office: &Office, spec: ProjectSpec) -> Result<AdminAnswe
 async fn take_backup(office: &Office, to: &Path) -> Result<AdminAnswer, Not> {
     if !to.is_absolute() {
         return Err(
-            because(refuse(RefusalCode::Malformed), "须为绝对路径", "an absolute path is needed").into()
+            because(refuse(RefusalCode::FieldInvalid), "须为绝对路径", "an absolute path is needed").into()
         );
     }
     let (journal, files) = (office.desk.house.journal().clone(), office.files.clone());

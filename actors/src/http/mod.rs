@@ -33,13 +33,17 @@ use std::{
 };
 
 use actix_web::{
-    App, Error, HttpMessage, HttpServer,
-    body::MessageBody,
+    App, Error, HttpMessage, HttpServer, ResponseError as _,
+    body::{BoxBody, MessageBody},
     dev::{Server, ServiceRequest, ServiceResponse},
-    http::header::{HeaderName, HeaderValue},
+    http::{
+        StatusCode,
+        header::{CONTENT_TYPE, HeaderName, HeaderValue},
+    },
     middleware::{Next, from_fn},
     web,
 };
+use kaibiao_protocol::refusal::RefusalCode;
 use tokio::sync::watch as signal;
 use tracing::Instrument;
 
@@ -179,7 +183,22 @@ fn routes(app: &mut web::ServiceConfig) {
 }
 
 async fn nothing_here() -> Refused {
-    Refused::code(kaibiao_protocol::refusal::RefusalCode::Unknown)
+    Refused::code(RefusalCode::Unknown)
+}
+
+/// What the web library refuses by itself, a method or a body, is told as every refusal is.
+fn in_our_words(response: ServiceResponse<impl MessageBody + 'static>) -> ServiceResponse<BoxBody> {
+    let ours = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
+    let refused = match response.status() {
+        StatusCode::METHOD_NOT_ALLOWED => Refused::code(RefusalCode::Unknown),
+        StatusCode::PAYLOAD_TOO_LARGE if !ours => {
+            Refused::malformed(format!("the body: at most {JSON_BYTES_MAX} bytes"))
+        }
+        StatusCode::BAD_REQUEST if !ours => Refused::malformed("the body: cut or broken"),
+        _ => return response.map_into_boxed_body(),
+    };
+    let told = refused.with_status(response.status()).error_response();
+    response.into_response(told)
 }
 
 /// Gives each request an id, a span with its project, and the headers that keep what we serve inert.
@@ -200,7 +219,7 @@ async fn observed(
     request.extensions_mut().insert(id);
     let desk = request.app_data::<web::Data<Desk>>().cloned();
     let answered = next.call(request).instrument(span.clone()).await;
-    let mut response = answered?;
+    let mut response = in_our_words(answered?);
     let status = response.status();
     // What happens under a project is not counted: before its deadline the number would tell of bids.
     if let (Some(desk), None) = (desk, project) {

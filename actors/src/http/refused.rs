@@ -197,4 +197,15 @@ mod tests {
             assert!(status.is_client_error() || status.is_server_error(), "{code:?}");
         }
     }
+
+    #[test]
+    fn the_page_of_the_wire_names_the_status_of_every_refusal() {
+        let page = include_str!("../../../docs/api.md");
+        for code in RefusalCode::ALL {
+            let status = status_of(*code).0.as_u16();
+            let row = page.lines().find(|line| line.starts_with(&format!("| {status} |")));
+            let named = row.is_some_and(|row| row.contains(&format!("`{}`", code.as_str())));
+            assert!(named, "docs/api.md, 3, does not name {} under {status}", code.as_str());
+        }
+    }
 }
