@@ -71,7 +71,11 @@ pub fn program(name: &str) -> Result<PathBuf, ServerFault> {
     let beside = own.with_file_name(name);
     // A test's program lies one folder deeper.
     let above = own.parent().and_then(Path::parent).map(|folder| folder.join(name));
-    [Some(beside.clone()), above].into_iter().flatten().find(|path| path.is_file()).ok_or(ServerFault::NoProgram(beside))
+    [Some(beside.clone()), above]
+        .into_iter()
+        .flatten()
+        .find(|path| path.is_file())
+        .ok_or(ServerFault::NoProgram(beside))
 }
 
 /// A running `kaibiao serve`; killed when dropped.
