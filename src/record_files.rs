@@ -4,12 +4,15 @@ use std::{fs, path::Path};
 
 use kaibiao_bidder::confirm::CheckedRecord;
 use kaibiao_protocol::{
-    ids::LotNo,
+    bid::{Consequence, FailureCause},
+    ids::{LotNo, ProjectId},
+    money::PriceKind,
     project::ProjectKind,
     record::{LotRecord, OpeningRecord, RecordRow, RowOutcome},
 };
-use kaibiao_sealed::record::{RecordHead, RecordedLot, columns};
-use serde_json::{Value, json};
+use kaibiao_sealed::record::{Columns, RecordHead, RecordedLot, columns};
+use serde::Serialize;
+use serde_json::json;
 
 use crate::outcome::{Failure, Outcome};
 
@@ -29,46 +32,75 @@ pub(crate) fn rows_of(record: &OpeningRecord) -> impl Iterator<Item = (LotNo, &[
     })
 }
 
-/// One lot's record as `record-lot-N.json` holds it: its rows are the seven columns, in order.
-pub(crate) fn lot_value(head: &RecordHead, lot: &RecordedLot) -> Value {
-    let mut value = json!({
-        "project": head.project,
-        "project_name": head.name,
-        "exercise": head.kind == ProjectKind::Exercise,
-        "lot": lot.lot,
-        "lot_name": lot.name,
-        "price_kind": lot.price_kind,
-    });
-    match &lot.record {
-        LotRecord::Opened { rows } => {
-            value["opened"] = json!(true);
-            value["rows"] = rows.iter().map(row_value).collect();
-        }
-        LotRecord::NotOpened { rule, bids } => {
-            value["opened"] = json!(false);
-            value["rule"] = json!(rule);
-            value["sealed"] = bids.iter().map(|bid| json!(bid.supplier)).collect();
-            value["rows"] = json!([]);
-        }
-    }
-    value
+/// One lot's record as `record-lot-N.json` holds it.
+#[derive(Serialize)]
+pub(crate) struct LotFile<'a> {
+    project: &'a ProjectId,
+    project_name: &'a str,
+    exercise: bool,
+    lot: LotNo,
+    lot_name: &'a str,
+    price_kind: PriceKind,
+    opened: bool,
+    /// Why it was not opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
+    /// Whose bids stay sealed, where it was not opened.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sealed: Vec<&'a str>,
+    rows: Vec<RowFile>,
 }
 
-/// One row: the seven columns in order, and for programs how the bid stands.
-fn row_value(row: &RecordRow) -> Value {
-    let mut value = json!(columns(row));
-    match &row.outcome {
-        RowOutcome::Unsealed { by_backup, .. } => {
-            value["outcome"] = json!("unsealed");
-            value["by_backup"] = json!(by_backup);
-        }
-        RowOutcome::Failed { cause, consequence } => {
-            value["outcome"] = json!("failed");
-            value["cause"] = json!(cause);
-            value["consequence"] = json!(consequence);
+/// One row: the seven columns in their order, and for programs how the bid stands.
+#[derive(Serialize)]
+struct RowFile {
+    #[serde(flatten)]
+    columns: Columns,
+    #[serde(flatten)]
+    standing: Standing,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+enum Standing {
+    Unsealed { by_backup: bool },
+    Failed { cause: FailureCause, consequence: Consequence },
+}
+
+impl<'a> LotFile<'a> {
+    pub(crate) fn new(head: &'a RecordHead, lot: &'a RecordedLot) -> Self {
+        let (opened, rule, sealed, rows) = match &lot.record {
+            LotRecord::Opened { rows } => (true, None, Vec::new(), rows.iter().map(RowFile::new).collect()),
+            LotRecord::NotOpened { rule, bids } => {
+                let sealed = bids.iter().map(|bid| bid.supplier.as_str()).collect();
+                (false, Some(rule.as_str()), sealed, Vec::new())
+            }
+        };
+        Self {
+            project: &head.project,
+            project_name: &head.name,
+            exercise: head.kind == ProjectKind::Exercise,
+            lot: lot.lot,
+            lot_name: &lot.name,
+            price_kind: lot.price_kind,
+            opened,
+            rule,
+            sealed,
+            rows,
         }
     }
-    value
+}
+
+impl RowFile {
+    fn new(row: &RecordRow) -> Self {
+        let standing = match &row.outcome {
+            RowOutcome::Unsealed { by_backup, .. } => Standing::Unsealed { by_backup: *by_backup },
+            RowOutcome::Failed { cause, consequence } => {
+                Standing::Failed { cause: *cause, consequence: *consequence }
+            }
+        };
+        Self { columns: columns(row), standing }
+    }
 }
 
 /// Leaves a checked record in a folder: each lot as JSON, and the exact signed text with its signature.
@@ -81,7 +113,7 @@ pub(crate) fn leave(dir: &Path, record: &CheckedRecord) -> Outcome {
         .map_err(|fault| Failure::of(&format!("make the folder {}", dir.display()), fault))?;
     for lot in &record.facts.lots {
         let text =
-            serde_json::to_string_pretty(&lot_value(&record.facts.head, lot)).expect("a record is JSON");
+            serde_json::to_string_pretty(&LotFile::new(&record.facts.head, lot)).expect("a record is JSON");
         write(&format!("record-lot-{}.json", lot.lot), (text + "\n").as_bytes())?;
     }
     write("opening-record.json", record.published.text.as_bytes())?;

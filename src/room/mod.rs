@@ -259,7 +259,7 @@ async fn record(room: &ClientRoom, lot: Option<LotNo>, out: Option<&std::path::P
     let lots: Vec<_> = record.facts.lots.iter().filter(|one| lot.is_none_or(|lot| lot == one.lot)).collect();
     let value = json!({
         "digest": record.digest,
-        "lots": lots.iter().map(|one| record_files::lot_value(head, one)).collect::<Vec<_>>(),
+        "lots": lots.iter().map(|one| record_files::LotFile::new(head, one)).collect::<Vec<_>>(),
     });
     let exercise = record_files::exercise_mark(head);
     let text: Vec<String> = lots

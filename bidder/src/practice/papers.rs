@@ -106,6 +106,8 @@ impl Paper<'_> {
             },
             "FontDescriptor" => descriptor,
             "DW" => 1000,
+            // Latin letters are half as wide.
+            "W" => vec![1.into(), 95.into(), 500.into()],
         });
         document.add_object(dictionary! {
             "Type" => "Font",
