@@ -21,6 +21,7 @@ use crate::{
         Append, AppendFault, Journal, JournalFault, Pending, READ_RECORDS_MAX, RawRecord, StoredRecord,
         Stream,
     },
+    limits::SLOW_APPEND,
     messages::{AnswerTo, KeeperAsk},
     metrics::Metrics,
 };
@@ -234,8 +235,10 @@ fn wait_for_append<M: Kept, A: Keeps<M>>(pending: Pending, ctx: &mut Context<A>)
     let started = Instant::now();
     let durable = async move { (pending.await, started.elapsed()) };
     ctx.spawn(wrap_future::<_, A>(durable).map(|(appended, took), actor, ctx| {
-        if let Some(shell) = actor.shell() {
-            shell.metrics.append_seconds.set(took.as_secs_f64());
+        if let Some(shell) = actor.shell()
+            && took >= SLOW_APPEND
+        {
+            shell.metrics.slow_append_seconds.set(took.as_secs_f64());
         }
         let input = match appended {
             Ok(appended) => Input::Appended { last_seq: appended.last_seq, hashes: appended.hashes },

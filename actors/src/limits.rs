@@ -48,6 +48,8 @@ pub const LOOK_TOGETHER: Duration = Duration::from_millis(2);
 pub const WAKE_AHEAD_MS: i64 = 5_000;
 /// How long a project without viewers and asks stays loaded, in milliseconds.
 pub const IDLE_MS: i64 = 5 * 60_000;
+/// An append that takes so long is noted as slow.
+pub const SLOW_APPEND: Duration = Duration::from_millis(500);
 /// How often the house looks for idle projects.
 pub const IDLE_SWEEP: Duration = Duration::from_secs(30);
 /// How often an opening notes that it is served, in milliseconds: an outage is known this exactly.

@@ -108,7 +108,7 @@ impl<'a> MakeWriter<'a> for SharedLog {
     }
 }
 
-#[cfg(all(test, feature = "practice"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -12,7 +12,6 @@ pub(crate) struct Meters {
     answered: [AtomicU64; 5],
     signed_in: AtomicU64,
     turned_away: AtomicU64,
-    slow_readers: AtomicU64,
     sockets_opened: AtomicU64,
 }
 
@@ -29,10 +28,6 @@ impl Meters {
 
     pub(crate) fn turned_away(&self) {
         self.turned_away.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn slow_reader(&self) {
-        self.slow_readers.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn socket_opened(&self) {
@@ -59,8 +54,6 @@ impl Meters {
         let away = [("", of(&self.turned_away))];
         family("kaibiao_sign_ins_refused", "counter", "Attempts to sign in that were refused.", &away);
         family("kaibiao_sockets_opened", "counter", "WebSockets opened.", &[("", of(&self.sockets_opened))]);
-        let slow = [("", of(&self.slow_readers))];
-        family("kaibiao_slow_readers", "counter", "WebSockets cut because they read too slowly.", &slow);
         family("kaibiao_sessions", "gauge", "Sessions open.", &[("", sessions as u64)]);
         family("kaibiao_sockets", "gauge", "WebSockets open.", &[("", sockets as u64)]);
         text
@@ -76,12 +69,12 @@ mod tests {
         let meters = Meters::default();
         meters.answered(StatusCode::OK);
         meters.answered(StatusCode::NOT_FOUND);
-        meters.slow_reader();
+        meters.socket_opened();
         let text = meters.text(3, 2);
         for line in [
             "kaibiao_http_answers_total{class=\"2xx\"} 1",
             "kaibiao_http_answers_total{class=\"4xx\"} 1",
-            "kaibiao_slow_readers_total 1",
+            "kaibiao_sockets_opened_total 1",
             "kaibiao_sessions 3",
             "kaibiao_sockets 2",
         ] {

@@ -165,9 +165,6 @@ impl Socket {
         for stream in &self.subscribed {
             self.desk.house.leave_room(stream, self.sink.id());
         }
-        if why == Closing::Cut(Cut::SlowReader) {
-            self.desk.meters.slow_reader();
-        }
         tracing::debug!(?why, "a socket closes");
         // Asks in work are dropped with the socket: their commands go on, only nobody is told.
         drop(self.in_work);

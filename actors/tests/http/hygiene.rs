@@ -1,11 +1,13 @@
 //! What the server tells of itself, and what it never tells.
 
+use std::collections::BTreeMap;
+
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
     people::Holder,
-    uploads::{Form, metadata},
+    uploads::{Form, Upload, metadata},
     wire::Wire,
     world::{MORNING, PASSWORD, PROJECT, World, log, refusal},
 };
@@ -106,4 +108,72 @@ async fn no_log_line_holds_a_secret_and_commands_are_found_by_project_and_id() {
     let span = line["spans"].as_array().unwrap().iter().find(|span| span["name"] == "ask").unwrap().clone();
     assert_eq!(span["project"], PROJECT);
     assert_eq!(span["command"].as_str().unwrap().len(), 32);
+}
+
+/// Everything that others than the supplier can ask about a project.
+async fn seen(world: &World, wires: &mut [Wire]) -> Vec<Value> {
+    let mut seen = Vec::new();
+    for wire in wires {
+        for ask in [
+            json!({ "do": "projects" }),
+            json!({ "do": "project", "project": PROJECT }),
+            json!({ "do": "room", "project": PROJECT }),
+            json!({ "do": "subscribe", "stream": format!("room/{PROJECT}"), "since": 1 }),
+            json!({ "do": "unsubscribe", "stream": format!("room/{PROJECT}") }),
+        ] {
+            let mut answer = wire.ask(ask).await;
+            answer.as_object_mut().unwrap().remove("id");
+            if answer["ok"]["is"] == "done" {
+                answer["ok"].as_object_mut().unwrap().remove("at");
+            }
+            seen.push(answer);
+        }
+        assert!(wire.events.is_empty(), "{:?}", wire.events);
+    }
+    seen.push(world.admin(json!({ "show_project": { "project": PROJECT } })).await);
+    seen
+}
+
+async fn counters(world: &World) -> BTreeMap<String, f64> {
+    let text = world.client.get(world.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    // A disk that falters is told, at whatever it was asked to write.
+    let lines =
+        text.lines().filter(|line| !line.starts_with('#') && !line.starts_with("kaibiao_slow_append"));
+    lines
+        .map(|line| line.rsplit_once(' ').unwrap())
+        .map(|(name, value)| (name.into(), value.parse().unwrap()))
+        .collect()
+}
+
+#[actix_web::test]
+async fn before_the_deadline_nobody_else_can_tell_a_room_of_four_uploads_from_an_empty_one() {
+    let world = World::new().await;
+    let holders = [Holder::new("mingde", 1), Holder::new("tiangu", 2), Holder::new("sanhe", 3)];
+    let mut sessions = Vec::new();
+    for holder in &holders {
+        sessions.push(world.by_token(holder).await);
+    }
+    let mut wires = Vec::new();
+    for user in ["agent", "buyer", "watcher", "expert", "keeper"] {
+        wires.push(Wire::open(&world, &world.by_password(user).await).await);
+    }
+    // A supplier that has not handed in is a bystander too.
+    world.direct(json!({ "do": "add_organisation", "id": "idle", "name": "旁观", "kind": "supplier" })).await;
+    world
+        .direct(json!({ "do": "add_user", "id": "zhou", "organisation": "idle", "name": "周", "roles": ["supplier"] }))
+        .await;
+    wires.push(Wire::open(&world, &world.by_password("zhou").await).await);
+    let empty = seen(&world, &mut wires).await;
+    let quiet = counters(&world).await;
+    let key = world.running.house().keys().opening.public().to_vec();
+    for (number, (holder, session)) in (1..).zip([(0, 0), (1, 1), (2, 2), (0, 0)]) {
+        let bytes = holders[holder].seal(PROJECT, &key, 20_000, world.folder.path());
+        let verdict = Upload::new(&world, &sessions[session], number).hand_in(&bytes).await;
+        assert_eq!(verdict["verdict"], "received", "{verdict}");
+    }
+    assert_eq!(seen(&world, &mut wires).await, empty);
+    let mut full = counters(&world).await;
+    // The look at the counters is itself an answer.
+    *full.get_mut("kaibiao_http_answers_total{class=\"2xx\"}").unwrap() -= 1.0;
+    assert_eq!(full, quiet);
 }
