@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
 };
@@ -340,8 +340,14 @@ fn speak(socket: &Path, ask: &AdminAsk) -> Result<AdminAnswer, Failure> {
     line.push(b'\n');
     stream.write_all(&line).map_err(unreachable)?;
     let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer).map_err(unreachable)?;
+    let mut reader = BufReader::new(stream);
+    reader.read_line(&mut answer).map_err(unreachable)?;
     match serde_json::from_str(&answer) {
+        Ok(AdminReply::Ok(AdminAnswer::ShuttingDown {})) => {
+            // The connection ends with the process: then the folder is free. How it ends says nothing more.
+            let _ = reader.read_to_end(&mut Vec::new());
+            Ok(AdminAnswer::ShuttingDown {})
+        }
         Ok(AdminReply::Ok(answer)) => Ok(answer),
         Ok(AdminReply::Refused(refusal)) => Err(Failure::Refused(refusal)),
         Ok(AdminReply::Failed(why)) => Err(Failure::Failed(why)),
@@ -480,7 +486,7 @@ fn shown(answer: &AdminAnswer) -> Result<String, Failure> {
                 status.opening_key,
             )
         }
-        AdminAnswer::ShuttingDown {} => "the server stops".to_owned(),
+        AdminAnswer::ShuttingDown {} => "the server has stopped".to_owned(),
     })
 }
 

@@ -124,6 +124,10 @@ impl Office {
             let mut text = serde_json::to_vec(&reply).expect("a reply has a JSON form");
             text.push(b'\n');
             write.write_all(&text).await?;
+            if matches!(reply, AdminReply::Ok(AdminAnswer::ShuttingDown {})) {
+                // Its end tells the administrator that the server is gone, and the folder free.
+                return std::future::pending().await;
+            }
             if too_long {
                 return Ok(());
             }
