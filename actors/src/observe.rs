@@ -115,7 +115,7 @@ mod tests {
     fn logged(format: LogFormat) -> String {
         let shared = SharedLog::default();
         let log = Log { format, filter: "info".into() };
-        let subscriber = subscriber(&log, shared.clone()).unwrap();
+        let subscriber = subscriber(&log, shared.clone()).expect("the default log settings are well-formed");
         tracing::subscriber::with_default(subscriber, || {
             let span = tracing::info_span!("ask", project = "KX-1", lot = 2, command = "cafe");
             let _inside = span.enter();
