@@ -12,6 +12,7 @@ use kaibiao_bidder::{
     confirm::fetch_record,
     report::{Explain, table::lot_table},
     signer::sign_cms,
+    token::pkcs11::close_all,
 };
 use kaibiao_protocol::{
     ids::{BidId, LotNo, OrganisationId, ProjectId},
@@ -146,6 +147,8 @@ pub(crate) fn run(room: &Room, json: bool) -> Outcome {
     let done = runtime.block_on(act(&room.action, json));
     // A token call that hangs must not keep the process.
     runtime.shutdown_background();
+    // A connection left behind may still hold one that does not.
+    close_all();
     done
 }
 

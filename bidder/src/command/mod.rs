@@ -29,7 +29,7 @@ pub use self::{
 };
 use crate::{
     report::{Explain, Problem, say},
-    token::keep_out_of_dumps,
+    token::{keep_out_of_dumps, pkcs11::close_all},
 };
 
 /// 投标客户端：打包、加密、递交、解密、确认。 The bid client: pack, seal, hand in, unseal, confirm.
@@ -86,7 +86,10 @@ pub fn main() -> ExitCode {
         return ExitCode::from(REFUSED);
     }
     let (mut out, mut err) = (io::stdout(), io::stderr());
-    run(std::env::args_os(), &mut out, &mut err)
+    let code = run(std::env::args_os(), &mut out, &mut err);
+    // A connection left behind may still hold a token.
+    close_all();
+    code
 }
 
 /// Runs one command line; the first argument is the program's name.

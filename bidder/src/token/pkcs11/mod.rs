@@ -12,6 +12,8 @@ mod rv;
 mod seat;
 mod worker;
 
+pub use worker::close_all;
+
 use kaibiao_protocol::digest::Digest;
 use kaibiao_sealed::wrap::WrapAlgorithm;
 use zeroize::Zeroizing;

@@ -2,14 +2,16 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
     thread,
     time::Duration,
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{
+    Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded, select_biased,
+};
 
 /// The most calls that wait for one token. A person's work needs one or two; more is a runaway caller.
 pub(super) const QUEUE_MAX: usize = 32;
@@ -40,6 +42,38 @@ mod turn {
     pub(super) const GIVEN_UP: u8 = 2;
 }
 
+/// Every worker whose thread may still run.
+static LIVING: Mutex<Vec<Living>> = Mutex::new(Vec::new());
+
+/// How a worker is told to close its sessions, and how it tells that it has.
+struct Living {
+    close: Sender<()>,
+    ended: Receiver<()>,
+}
+
+impl Living {
+    fn is_over(&self) -> bool {
+        self.ended.try_recv() == Err(TryRecvError::Disconnected)
+    }
+}
+
+/// Ends every worker of this process, each waited for at most [`CLOSING_MAX`]. For a program about to end: what the
+/// end of a process does to a module must not meet a thread that is closing its sessions there, and whoever else
+/// holds a token (a connection given up in the background) may let go of it at any moment.
+pub fn close_all() {
+    close(std::mem::take(&mut *LIVING.lock().unwrap_or_else(PoisonError::into_inner)));
+}
+
+fn close(living: Vec<Living>) {
+    for one in &living {
+        // It may have been told before, or have ended.
+        let _ = one.close.try_send(());
+    }
+    for one in living {
+        let _ = one.ended.recv_timeout(CLOSING_MAX);
+    }
+}
+
 /// A thread that owns `S` and does what it is asked, one after the other.
 pub(super) struct Worker<S> {
     jobs: Option<Sender<Job<S>>>,
@@ -50,17 +84,28 @@ impl<S: 'static> Worker<S> {
     /// Starts the thread; it makes its state itself, so the state need not be able to change threads.
     pub(super) fn start(name: &str, state: impl FnOnce() -> S + Send + 'static) -> std::io::Result<Self> {
         let (jobs, queue) = bounded::<Job<S>>(QUEUE_MAX);
-        let (end, ended) = bounded(0);
+        let (end, ended) = bounded::<()>(0);
+        let (close, closing) = bounded::<()>(1);
         // A thread's name may hold no NUL; a token's label comes from outside.
         let name = name.replace('\0', "");
         thread::Builder::new().name(name).spawn(move || {
             // Dropped when the thread ends, by return or by panic: that is the signal `ended` waits for.
             let _end: Sender<()> = end;
             let mut state = state();
-            for job in queue {
-                job(&mut state);
+            loop {
+                select_biased! {
+                    recv(closing) -> _ => break,
+                    recv(queue) -> job => match job {
+                        Ok(job) => job(&mut state),
+                        Err(_) => break,
+                    },
+                }
             }
         })?;
+        let mut living = LIVING.lock().unwrap_or_else(PoisonError::into_inner);
+        living.retain(|one| !one.is_over());
+        living.push(Living { close, ended: ended.clone() });
+        drop(living);
         Ok(Self { jobs: Some(jobs), ended })
     }
 
@@ -140,6 +185,28 @@ mod tests {
             }
         };
         assert_eq!(done, Ok(0), "what its caller gave up on before it was begun is not done");
+    }
+
+    #[test]
+    fn whoever_holds_a_worker_at_the_end_does_not_keep_it_from_closing() {
+        struct Sessions(Sender<&'static str>);
+        impl Drop for Sessions {
+            fn drop(&mut self) {
+                self.0.send("closed").unwrap();
+            }
+        }
+        let (told, tell) = bounded(1);
+        let worker = Worker::start("test", move || Sessions(told)).unwrap();
+        worker.call(Duration::from_secs(10), |_| ()).unwrap();
+        // Only this one: others of this test run are at work.
+        let own = {
+            let mut living = LIVING.lock().unwrap();
+            let at = living.iter().rposition(|one| one.ended.same_channel(&worker.ended)).unwrap();
+            living.remove(at)
+        };
+        close(vec![own]);
+        assert_eq!(tell.try_recv(), Ok("closed"), "closed before the end is told");
+        assert_eq!(worker.call(Duration::from_secs(10), |_| ()), Err(Stuck::Ended));
     }
 
     #[test]
