@@ -1,13 +1,15 @@
 //! One supplier's day: sign in, seal, hand in at its time, unseal, see the record.
 
 use std::{
+    io,
     path::PathBuf,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use kaibiao_bidder::{
-    client::{Client, ClientFault, Credentials, FilePieces, Room, Session, Upload, UploadPurpose},
+    client::{Client, ClientFault, Credentials, FilePieces, Pieces, Room, Session, Upload, UploadPurpose},
     clock::now,
     seal::SealJob,
     submit::draw_upload_id,
@@ -58,6 +60,26 @@ impl Handed {
             Handed::Received { bid, .. } => Some(*bid),
             Handed::Refused { .. } | Handed::Failed => None,
         }
+    }
+}
+
+/// A file that notes when its last byte was handed to the connection.
+struct Watched {
+    file: FilePieces,
+    last_byte: Mutex<Option<(Instant, Moment)>>,
+}
+
+impl Pieces for Watched {
+    fn len(&self) -> u64 {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, length: usize) -> io::Result<Bytes> {
+        let piece = self.file.read(offset, length)?;
+        if offset + length as u64 == self.file.len() {
+            *self.last_byte.lock().expect("no panic while noting") = Some((Instant::now(), now()));
+        }
+        Ok(piece)
     }
 }
 
@@ -191,26 +213,21 @@ impl<'a> Day<'a> {
     /// One upload to its verdict, and when its last byte had left.
     async fn upload(&self, id: UploadId, metered: bool) -> Result<(UploadVerdict, Moment), ClientFault> {
         let begun = self.begun();
+        let file = FilePieces::open(&begun.sealed)?;
+        let pieces = Arc::new(Watched { file, last_byte: Mutex::new(None) });
         let upload = Upload {
             project: begun.room.project().clone(),
             id,
             purpose: UploadPurpose::Bid,
             form: self.member.form.clone(),
-            pieces: Arc::new(FilePieces::open(&begun.sealed)?),
+            pieces: pieces.clone(),
             request_bytes_max: u64::MAX,
         };
         let began = Instant::now();
-        let whole: Mutex<Option<(Instant, Moment)>> = Mutex::new(None);
-        let verdict = begun
-            .session
-            .upload(&upload, &mut |progress| {
-                if progress.sent == progress.total {
-                    whole.lock().expect("no panic while noting").get_or_insert((Instant::now(), now()));
-                }
-            })
-            .await?;
-        let last =
-            whole.into_inner().expect("no panic while noting").unwrap_or_else(|| (Instant::now(), now()));
+        let verdict = begun.session.upload(&upload, &mut |_| {}).await?;
+        // An upload that was judged before sends no byte again.
+        let last_byte = *pieces.last_byte.lock().expect("no panic while noting");
+        let last = last_byte.unwrap_or_else(|| (Instant::now(), now()));
         if metered {
             self.meters.note(Step::Upload, last.0.saturating_duration_since(began));
             self.meters.since(Step::Verdict, last.0);
