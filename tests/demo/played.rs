@@ -62,14 +62,17 @@ impl Played {
     fn play(tokens: &str) -> Result<Self, String> {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out");
-        let arguments = ["--json", "demo", "--suppliers", "8", "--lots", "2", "--bid-mb", "1", "--tokens", tokens];
+        let arguments =
+            ["--json", "demo", "--suppliers", "8", "--lots", "2", "--bid-mb", "1", "--tokens", tokens];
         let mut command = Command::new(kaibiao());
         let output = command.args(arguments).arg("--out").arg(&out).stdin(Stdio::null()).output().unwrap();
         let (told, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         if !output.status.success() {
             let log = fs::read_to_string(out.join("server.log")).unwrap_or_default();
             let end: Vec<_> = log.lines().rev().take(20).collect();
-            return Err(format!("the demo with {tokens} failed: {told}{said}\nthe log's last lines: {end:#?}"));
+            return Err(format!(
+                "the demo with {tokens} failed: {told}{said}\nthe log's last lines: {end:#?}"
+            ));
         }
         Ok(Self { summary: serde_json::from_str(&told).unwrap(), folder })
     }

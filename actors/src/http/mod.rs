@@ -194,7 +194,9 @@ fn in_our_words(response: ServiceResponse<impl MessageBody + 'static>) -> Servic
         StatusCode::PAYLOAD_TOO_LARGE if !ours => {
             Refused::malformed(format!("the body: at most {JSON_BYTES_MAX} bytes"))
         }
-        StatusCode::BAD_REQUEST if !ours => Refused::malformed("the request: cut, broken, or not what this path takes"),
+        StatusCode::BAD_REQUEST if !ours => {
+            Refused::malformed("the request: cut, broken, or not what this path takes")
+        }
         _ => return response.map_into_boxed_body(),
     };
     let told = refused.with_status(response.status()).error_response();
