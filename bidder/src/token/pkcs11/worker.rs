@@ -57,7 +57,7 @@ impl Living {
     }
 }
 
-/// Ends every worker of this process, each waited for at most [`CLOSING_MAX`]. For a program about to end: what the
+/// Ends the thread of every token of this process, each waited for two seconds at most. For a program about to end: what the
 /// end of a process does to a module must not meet a thread that is closing its sessions there, and whoever else
 /// holds a token (a connection given up in the background) may let go of it at any moment.
 pub fn close_all() {
