@@ -91,6 +91,8 @@ impl<S: 'static> Worker<S> {
         thread::Builder::new().name(name).spawn(move || {
             // Dropped when the thread ends, by return or by panic: that is the signal `ended` waits for.
             let _end: Sender<()> = end;
+            // Dropped before that signal: whoever hears it finds the queue closed.
+            let (queue, closing) = (queue, closing);
             let mut state = state();
             loop {
                 select_biased! {
