@@ -54,7 +54,7 @@ pub struct Report {
     pub server_memory_before: Option<u64>,
     /// The most it was.
     pub server_memory_peak: Option<u64>,
-    /// Bytes acknowledged a second, over the time in which receipts were stamped.
+    /// Bids acknowledged a second, over the time in which receipts were stamped.
     pub bids_per_second: f64,
     /// SHA-256 of the published record; none: there was none.
     pub record_digest: Option<String>,
