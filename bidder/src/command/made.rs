@@ -102,7 +102,7 @@ impl Pack {
 #[derive(Args, Debug)]
 #[command(after_help = "示例 / Examples:
   kaibiao-bid seal bid.bfbs --project-file KX-00823.json --token huixin:label=KX01 -o bid.jmbs
-  kaibiao-bid seal bid.bfbs --server https://bid.example.cn --pkcs12 mingde.p12 -o bid.jmbs
+  kaibiao-bid seal bid.bfbs --project KX-00823 --server https://bid.example.cn --pkcs12 mingde.p12 -o bid.jmbs
 
 The bid package then holds the bid's key and becomes the backup bid: whoever has it can open the bid. Keep it to
 yourself. 加密后的标书包含有密钥，即备份标书，请妥善保管，切勿外传。")]
@@ -110,6 +110,9 @@ pub(super) struct Seal {
     /// 标书包 / the bid package
     #[arg(value_name = "BID.bfbs")]
     package: PathBuf,
+    /// 项目编号，须与标书包一致 / the project it is meant for; a package of another one is refused
+    #[arg(long, value_name = "PROJECT")]
+    project: Option<ProjectId>,
     /// 保存的项目信息（kaibiao-bid project -o），代替 --server / a saved project instead of --server
     #[arg(long, value_name = "FILE", conflicts_with = "server", required_unless_present = "server")]
     project_file: Option<PathBuf>,
@@ -146,6 +149,7 @@ struct OptionalServer {
 
 impl Seal {
     pub(super) fn run(self, output: &mut Output<'_>) -> Outcome {
+        self.check_project()?;
         let chosen = self.token.open()?;
         let (signing, encryption) = (chosen.signing()?, chosen.encryption()?);
         let target = match &self.project_file {
@@ -189,6 +193,16 @@ impl Seal {
         output.fact(&say("摘要", "header digest"), sealed.header.header_digest);
         tell_times(output, token, sealed.sealing);
         Ok(())
+    }
+
+    /// Told before any PIN is asked for.
+    fn check_project(&self) -> Result<(), SealFault> {
+        let Some(asked) = &self.project else { return Ok(()) };
+        let package = Package::open(&self.package)?;
+        if package.project() == asked {
+            return Ok(());
+        }
+        Err(SealFault::OtherProject { packed_for: package.project().clone(), asked: asked.clone() })
     }
 
     fn fetch_project(&self, chosen: &ChosenToken) -> Result<ProjectView, Box<dyn Explain>> {
