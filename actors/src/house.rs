@@ -36,13 +36,14 @@ use kaibiao_protocol::{
     project::ProjectSpec,
     refusal::{Refusal, RefusalCode},
     role::Asker,
-    view::{ProjectView, RoomView, UploadVerdict},
+    view::{ContactRow, ProjectView, RoomView, UploadVerdict},
 };
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::{
     clock::Clock,
     command_ids,
+    contacts::contacts,
     directory::{DirectoryActor, DirectoryDesk},
     files::Files,
     intake::Intake,
@@ -411,6 +412,15 @@ impl House {
         let reading = tokio::task::spawn_blocking(move || signed_text(&*journal, &project, &state));
         let text = reading.await.ok().flatten().ok_or_else(|| refuse(RefusalCode::Busy))?;
         Ok(SignedRecord { text, digest: signature.digest, signature: signature.signature })
+    }
+
+    /// Whom to reach for each bid that stands, masked; for the organiser's agent, once the bids are counted.
+    ///
+    /// # Errors
+    /// The asker is somebody else, the bids are not counted, or a form cannot be read now.
+    pub async fn contacts(&self, asker: &Asker, project: &ProjectId) -> Result<Vec<ContactRow>, Refusal> {
+        let (state, _) = self.seen_by(asker, project).await?;
+        contacts(self, asker, state).await
     }
 
     /// The clock.

@@ -302,10 +302,10 @@ pub(crate) fn contact_name(project: &ProjectId, bid: &BidId) -> String {
 /// What the store key is told a contact form is.
 pub(crate) const CONTACT: &str = "contact";
 /// Bytes of the salt before a contact form: without it, its digest could be searched.
-const SALT_BYTES: usize = 16;
+pub(crate) const CONTACT_SALT_BYTES: usize = 16;
 
 fn wrapped_contact(house: &House, upload: &FinishUpload) -> (Blob, Digest) {
-    let mut salted = Zeroizing::new(vec![0; SALT_BYTES]);
+    let mut salted = Zeroizing::new(vec![0; CONTACT_SALT_BYTES]);
     fill(&mut salted).expect("the system gives random bytes");
     salted.reserve_exact(upload.contact.len());
     salted.extend_from_slice(&upload.contact);

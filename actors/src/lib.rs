@@ -6,6 +6,7 @@ pub mod backup;
 pub mod clock;
 mod command_ids;
 pub mod config;
+mod contacts;
 pub mod data_dir;
 mod directory;
 pub mod files;

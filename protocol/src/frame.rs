@@ -16,7 +16,7 @@ use crate::{
     ids::{BidId, LotNo, ProjectId},
     moment::Moment,
     refusal::Refusal,
-    view::{ProjectRow, ProjectView, RoomView, ViewEvent},
+    view::{ContactRow, ProjectRow, ProjectView, RoomView, ViewEvent},
 };
 
 /// The longest frame a client may send, in bytes.
@@ -198,6 +198,11 @@ pub enum Ask {
         /// The project.
         project: ProjectId,
     },
+    /// Whom to reach for each bid, masked; for the organiser's agent, once the bids are counted.
+    Contacts {
+        /// The project.
+        project: ProjectId,
+    },
     /// End this session.
     SignOut {},
 }
@@ -348,6 +353,11 @@ pub enum Answer {
     Receipt {
         /// It.
         receipt: String,
+    },
+    /// Contacts, in the order of receipt.
+    Contacts {
+        /// One a bid that stands.
+        rows: Vec<ContactRow>,
     },
     /// The record's exact text.
     Record {

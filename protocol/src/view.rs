@@ -292,6 +292,26 @@ pub struct ProjectRow {
     pub own_bid: Option<BidId>,
 }
 
+/// Whom to reach for one bid; a star stands for each letter that is not shown.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContactRow {
+    /// The bid.
+    pub bid: BidId,
+    /// The supplier's name.
+    pub supplier: String,
+    /// The representative's name: its first letter.
+    pub name: String,
+    /// The identity number: its first three and last two characters.
+    pub id_number: String,
+    /// The mobile number: its first three and last four digits.
+    pub mobile: String,
+    /// The postcode, whole.
+    pub postcode: String,
+    /// The address: its first six letters.
+    pub address: String,
+}
+
 /// A project as a viewer sees it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

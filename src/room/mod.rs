@@ -10,7 +10,10 @@ use kaibiao_bidder::{
     clock::shown,
     command::{AccountArgs, ChosenToken, ServerArgs, TokenArgs},
     confirm::fetch_record,
-    report::{Explain, table::lot_table},
+    report::{
+        Explain,
+        table::{lot_table, table},
+    },
     signer::sign_cms,
     token::pkcs11::close_all,
 };
@@ -120,6 +123,11 @@ enum Action {
         #[arg(long)]
         text: String,
     },
+    /// Show whom to reach for each bid, masked; once the bids are counted.
+    Contacts {
+        #[command(flatten)]
+        visit: Visit,
+    },
     /// End the opening.
     End {
         #[command(flatten)]
@@ -223,6 +231,7 @@ async fn act(action: &Action, json: bool) -> Outcome {
             let at = visit.enter().await?.room.answer(*no, text).await.map_err(told)?;
             done(json, at, &format!("已答复第 {no} 号 / answered no. {no}"))
         }
+        Action::Contacts { visit } => contacts(&visit.enter().await?.room, json).await,
         Action::End { visit } => {
             let at = visit.enter().await?.room.end().await.map_err(told)?;
             done(json, at, "开标结束 / the opening has ended")
@@ -276,6 +285,17 @@ async fn record(room: &ClientRoom, lot: Option<LotNo>, out: Option<&std::path::P
         })
         .collect();
     result(json, &value, text.join("\n").trim_end())
+}
+
+async fn contacts(room: &ClientRoom, json: bool) -> Outcome {
+    let rows = room.contacts().await.map_err(told)?;
+    let titles = ["供应商", "姓名", "证件号码", "手机", "邮编", "地址"].map(str::to_owned);
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| [&row.supplier, &row.name, &row.id_number, &row.mobile, &row.postcode, &row.address])
+        .map(|row| row.into_iter().cloned().collect())
+        .collect();
+    result(json, &json!({ "contacts": rows }), table(&titles, &cells).trim_end())
 }
 
 fn bid_of(view: &RoomView, supplier: &OrganisationId) -> Result<BidId, Failure> {

@@ -209,6 +209,7 @@ impl Reader {
             | Answer::Time { .. }
             | Answer::Projects { .. }
             | Answer::Room { .. }
+            | Answer::Contacts { .. }
             | Answer::Subscribed { .. } => {}
         }
     }

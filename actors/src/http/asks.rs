@@ -100,6 +100,9 @@ impl Asking {
                     signature: record.signature,
                 });
             }
+            Ask::Contacts { project } => {
+                return Ok(Answer::Contacts { rows: house.contacts(&asker, &project).await? });
+            }
             Ask::SignOut {} => {
                 self.desk.sessions.end(&self.session, SessionEnd::SignedOut);
                 return Ok(Answer::Done { at: self.at });
@@ -239,6 +242,7 @@ fn about(ask: &Ask) -> (&'static str, Option<&ProjectId>, Option<LotNo>) {
         Ask::ConfirmRecord { project, .. } => ("confirm_record", Some(project), None),
         Ask::EndOpening { project } => ("end_opening", Some(project), None),
         Ask::Record { project } => ("record", Some(project), None),
+        Ask::Contacts { project } => ("contacts", Some(project), None),
         Ask::SignOut {} => ("sign_out", None, None),
     }
 }

@@ -30,6 +30,7 @@ fn asks(bid: &str) -> Vec<Value> {
         json!({ "do": "subscribe", "stream": stream("own"), "since": 0 }),
         json!({ "do": "receipt", "bid": bid }),
         json!({ "do": "record" }),
+        json!({ "do": "contacts" }),
         json!({ "do": "withdraw_bid", "bid": bid, "reason": "改变主意" }),
         json!({ "do": "check_in" }),
         json!({ "do": "release_keys", "bid": bid, "epoch": 1, "enc": blob, "ciphertext": blob, "by_backup": false }),

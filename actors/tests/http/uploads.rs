@@ -387,3 +387,22 @@ async fn the_published_record_is_fetched_with_its_signature() {
     assert_eq!(told["digest"], sha256(text.as_bytes()).to_string());
     assert!(text.contains(PROJECT));
 }
+
+#[actix_web::test]
+async fn the_agent_reaches_every_bidder_by_a_masked_form_once_the_bids_are_counted() {
+    let world = World::new().await;
+    let bids = open_room(&world).await;
+    let agent = world.by_password("agent").await;
+    let mut wire = Wire::open(&world, &agent).await;
+    let told = wire.must(json!({ "do": "contacts", "project": PROJECT })).await;
+    let rows = told["rows"].as_array().unwrap();
+    let named: Vec<&str> = rows.iter().map(|row| row["bid"].as_str().unwrap()).collect();
+    assert_eq!(named, bids, "a row a bid, in the order of receipt");
+    for row in rows {
+        assert_eq!(row["id_number"], "110*************2X");
+        let mobile = row["mobile"].as_str().unwrap();
+        assert_eq!((mobile.len(), &mobile[3..7]), (11, "****"), "{mobile}");
+        assert!(row["name"].as_str().unwrap().ends_with('*'), "{row}");
+        assert!(!row.to_string().contains("11010519491231002X"));
+    }
+}

@@ -14,6 +14,7 @@ pub(super) fn may_repeat(ask: &Ask) -> bool {
         | Ask::Unsubscribe { .. }
         | Ask::Receipt { .. }
         | Ask::Record { .. }
+        | Ask::Contacts { .. }
         | Ask::CheckIn { .. }
         | Ask::ReleaseKeys { .. }
         | Ask::ReportTrouble { .. }
@@ -55,6 +56,7 @@ pub(super) fn name_of(ask: &Ask) -> &'static str {
         Ask::ConfirmRecord { .. } => "confirm_record",
         Ask::EndOpening { .. } => "end_opening",
         Ask::Record { .. } => "record",
+        Ask::Contacts { .. } => "contacts",
         Ask::SignOut {} => "sign_out",
     }
 }

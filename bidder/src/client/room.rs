@@ -8,7 +8,7 @@ use kaibiao_protocol::{
     frame::{Answer, Ask, StreamName},
     ids::{BidId, LotNo, ProjectId},
     moment::Moment,
-    view::RoomView,
+    view::{ContactRow, RoomView},
 };
 use kaibiao_sealed::order::Envelope;
 
@@ -151,6 +151,14 @@ impl Room {
     /// Ends the opening.
     pub async fn end(&self) -> Result<Moment, ClientFault> {
         self.session.done(Ask::EndOpening { project: self.project.clone() }).await
+    }
+
+    /// Whom to reach for each bid that stands, masked; for the organiser's agent, once the bids are counted.
+    pub async fn contacts(&self) -> Result<Vec<ContactRow>, ClientFault> {
+        match self.session.ask(Ask::Contacts { project: self.project.clone() }).await? {
+            Answer::Contacts { rows } => Ok(rows),
+            other => Err(self.session.unexpected(&other)),
+        }
     }
 
     /// The published record.
