@@ -41,6 +41,11 @@ export type Answer =
     receipt: string;
   }
   | {
+    is: "contacts";
+    /** One a bid that stands. */
+    rows: ContactRow[];
+  }
+  | {
     /** SHA-256 of the text. */
     digest: Digest;
     is: "record";
@@ -212,6 +217,11 @@ export type Ask =
     project: ProjectId;
   }
   | {
+    do: "contacts";
+    /** The project. */
+    project: ProjectId;
+  }
+  | {
     do: "sign_out";
   };
 
@@ -297,6 +307,24 @@ export type Blob = string;
 
 /** What a failure means in law (rules.md 18). */
 export type Consequence = "revoked" | "withdrawn";
+
+/** Whom to reach for one bid; a star stands for each letter that is not shown. */
+export type ContactRow = {
+  /** The address: its first six letters. */
+  address: string;
+  /** The bid. */
+  bid: BidId;
+  /** The identity number: its first three and last two characters. */
+  id_number: string;
+  /** The mobile number: its first three and last four digits. */
+  mobile: string;
+  /** The representative's name: its first letter. */
+  name: string;
+  /** The postcode, whole. */
+  postcode: string;
+  /** The supplier's name. */
+  supplier: string;
+};
 
 /** A SHA-256 digest: 64 lower-case hexadecimal digits. */
 export type Digest = string;
