@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -49,11 +49,20 @@ static LIVING: Mutex<Vec<Living>> = Mutex::new(Vec::new());
 struct Living {
     close: Sender<()>,
     ended: Receiver<()>,
+    thread: JoinHandle<()>,
 }
 
 impl Living {
     fn is_over(&self) -> bool {
         self.ended.try_recv() == Err(TryRecvError::Disconnected)
+    }
+
+    /// Waits until the thread is gone, what its libraries keep for it included; a thread that hangs is left behind.
+    fn leave(self) {
+        if self.ended.recv_timeout(CLOSING_MAX) == Err(RecvTimeoutError::Disconnected) {
+            // A thread that panicked is gone as well.
+            let _ = self.thread.join();
+        }
     }
 }
 
@@ -69,9 +78,7 @@ fn close(living: Vec<Living>) {
         // It may have been told before, or have ended.
         let _ = one.close.try_send(());
     }
-    for one in living {
-        let _ = one.ended.recv_timeout(CLOSING_MAX);
-    }
+    living.into_iter().for_each(Living::leave);
 }
 
 /// A thread that owns `S` and does what it is asked, one after the other.
@@ -88,7 +95,7 @@ impl<S: 'static> Worker<S> {
         let (close, closing) = bounded::<()>(1);
         // A thread's name may hold no NUL; a token's label comes from outside.
         let name = name.replace('\0', "");
-        thread::Builder::new().name(name).spawn(move || {
+        let thread = thread::Builder::new().name(name).spawn(move || {
             // Dropped when the thread ends, by return or by panic: that is the signal `ended` waits for.
             let _end: Sender<()> = end;
             // Dropped before that signal: whoever hears it finds the queue closed.
@@ -105,8 +112,12 @@ impl<S: 'static> Worker<S> {
             }
         })?;
         let mut living = LIVING.lock().unwrap_or_else(PoisonError::into_inner);
-        living.retain(|one| !one.is_over());
-        living.push(Living { close, ended: ended.clone() });
+        // Those that ended are seen to their very end here, so that the list does not grow.
+        let (over, going): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut *living).into_iter().partition(Living::is_over);
+        over.into_iter().for_each(Living::leave);
+        *living = going;
+        living.push(Living { close, ended: ended.clone(), thread });
         drop(living);
         Ok(Self { jobs: Some(jobs), ended })
     }
