@@ -40,7 +40,10 @@ fn arrows_go_one_way() {
         ("kaibiao-engine", &["kaibiao-protocol"]),
         ("kaibiao-actors", &["kaibiao-engine", "kaibiao-protocol", "kaibiao-sealed"]),
         ("kaibiao-bidder", &["kaibiao-protocol", "kaibiao-sealed"]),
-        ("kaibiao-simulator", &["kaibiao-bidder", "kaibiao-protocol", "kaibiao-sealed"]),
+        (
+            "kaibiao-simulator",
+            &["kaibiao-actors", "kaibiao-bidder", "kaibiao-engine", "kaibiao-protocol", "kaibiao-sealed"],
+        ),
     ];
     for (name, allowed) in arrows {
         for found in ours(&graph, name) {
@@ -96,5 +99,37 @@ fn practice_is_in_no_suppliers_client_by_default() {
     for name in ["kaibiao-sealed", "kaibiao-bidder", "kaibiao-actors"] {
         let default = package(&graph, name)["features"]["default"].as_array().cloned().unwrap_or_default();
         assert!(default.is_empty(), "{name} turns on {default:?} by default");
+    }
+}
+
+#[test]
+fn no_shipped_target_turns_on_a_planted_wrong() {
+    let graph = graph();
+    for package in graph["packages"].as_array().expect("there are packages") {
+        let name = package["name"].as_str().expect("a package has a name");
+        for (feature, turns_on) in package["features"].as_object().expect("features are a map") {
+            let plants = turns_on.as_array().expect("a feature lists what it turns on").iter();
+            let plants = plants.filter_map(Value::as_str).any(|one| one.contains("planted"));
+            assert!(!plants || feature == "planted", "feature {feature} of {name} plants wrongs");
+        }
+        for needed in package["dependencies"].as_array().expect("a package lists what it needs") {
+            let features = needed["features"].as_array().expect("a dependency lists its features");
+            assert!(
+                features.iter().all(|one| one != "planted"),
+                "{name} plants wrongs in {}",
+                needed["name"]
+            );
+        }
+    }
+    // The programs that are built and installed are built without naming features.
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["scripts", "deploy"] {
+        for file in std::fs::read_dir(root.join(folder)).expect("the folder is there") {
+            let path = file.expect("a folder can be listed").path();
+            let text = std::fs::read_to_string(&path).expect("scripts are text");
+            for line in text.lines().filter(|line| line.contains("planted")) {
+                assert!(line.contains("cargo test") || line.contains("cargo clippy"), "{path:?}: {line}");
+            }
+        }
     }
 }

@@ -12,10 +12,12 @@
 //! - [`refusals`]: the words and the rule of every refusal; [`rules`]: the rules as data.
 //! - [`invariants`]: what must hold always, as predicates.
 //! - [`stored`]: events as the journal keeps them.
+//! - [`planted`]: wrongs the simulated world must find; constant `false` in every shipped build.
 
 pub mod directory;
 pub mod invariants;
 pub mod keeper;
+pub mod planted;
 pub mod project;
 pub mod reaction;
 pub mod refusals;
