@@ -1,5 +1,17 @@
 //! What the platform itself should do next. The engine says it; the shell asks for it through the
 //! same door as everybody else, and is refused like everybody else if it comes too early.
+//!
+//! This file says what is due and what is to be done, from the state alone. The machines below it
+//! are the platform's own parts without their actors: they remember what they have in hand, take
+//! inputs, and say by outputs what a shell is to carry out.
+//!
+//! - [`opening`]: one opening, from its first order to the signed record.
+//! - [`tending`]: one project between its records: what to act on, when to look again.
+//! - [`wakes`]: the timer's table.
+
+pub mod opening;
+pub mod tending;
+pub mod wakes;
 
 use kaibiao_protocol::{
     ids::BidId,
