@@ -6,6 +6,7 @@
 //!
 //! [`LocalFiles`] keeps them in a folder. The same methods fit an object store with multipart upload.
 
+mod durable;
 mod fault;
 mod local;
 mod open_staged;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use kaibiao_protocol::ids::FileId;
 use kaibiao_sealed::read_at::ReadAt;
 
+pub use durable::{Durable, DurableSayer};
 pub use fault::FileFault;
 pub(crate) use local::copy_files;
 pub use local::{DeletesHeld, LocalFiles};
@@ -41,8 +43,10 @@ pub trait StoredFile: ReadAt {
 /// 3. Once a sync of a file failed, every later call for it fails: what the disk holds of it is unknown.
 /// 4. A full disk is [`FileFault::NoRoom`], and other files are not harmed.
 /// 5. A sealed file is never changed.
+/// 6. What was begun and never synced may be unknown after a crash; what was deleted may be there again, as staged, if it
+///    was never sealed.
 ///
-/// All methods block on the disk: call them on threads made for it.
+/// All methods but `sync_soon` and `finish_soon` block on the disk: call them on threads made for it.
 pub trait Files: Send + Sync {
     /// Begins a staged file of a declared length and draws its id. The disk keeps room for all of it, so that
     /// what was begun can be finished.
@@ -50,6 +54,15 @@ pub trait Files: Send + Sync {
     /// # Errors
     /// `NoRoom`, `TooLarge` or a failing disk.
     fn begin(&self, declared_bytes: u64) -> Result<FileId, FileFault>;
+
+    /// Begins a staged file anew under an id that was drawn before, where nothing is stored under it: what was begun,
+    /// and never synced, may be gone after a crash. A store that loses no beginning need not know how.
+    ///
+    /// # Errors
+    /// As [`Files::begin`]; `Unknown` where the store does not know how.
+    fn begin_again(&self, id: &FileId, _declared_bytes: u64) -> Result<(), FileFault> {
+        Err(FileFault::Unknown(*id))
+    }
 
     /// Writes bytes at a place of a staged file, at most at its present end.
     ///
@@ -69,6 +82,17 @@ pub trait Files: Send + Sync {
     /// # Errors
     /// `Unknown` or a failing disk.
     fn finish(&self, id: &FileId) -> Result<(), FileFault>;
+
+    /// [`Files::sync`] without waiting on a thread, for a file that the store commits together with others. None: it is
+    /// a file of its own, to be synced on a thread made for it.
+    fn sync_soon(&self, _id: &FileId) -> Option<Durable> {
+        None
+    }
+
+    /// [`Files::finish`] in the same way.
+    fn finish_soon(&self, _id: &FileId) -> Option<Durable> {
+        None
+    }
 
     /// Opens a sealed file, or a staged one whose checks are being made.
     ///
