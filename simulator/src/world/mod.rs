@@ -1,0 +1,13 @@
+//! The simulated world: the production cores in virtual time on one thread.
+//!
+//! - [`kernel`]: time, network, disk and server, moved on step by step; [`schedule`], [`network`], [`draw`].
+//! - [`stock`]: accounts, certificates and sealed bids, made once a process.
+//! - [`wire`]: what people and server say to one another; [`fault`]: what befalls the server.
+
+pub mod draw;
+pub mod fault;
+pub mod kernel;
+pub mod network;
+pub mod schedule;
+pub mod stock;
+pub mod wire;
