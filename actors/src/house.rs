@@ -22,6 +22,10 @@ use kaibiao_engine::{
     directory::Directory,
     keeper::{Done, SideWrite},
     project::Project,
+    reaction::{
+        opening::{own_bid, shortened, would_accept},
+        tending::ahead_of,
+    },
     visibility::{HouseFacts, Viewer, may_see, project_view},
 };
 use kaibiao_protocol::{
@@ -59,12 +63,10 @@ use crate::{
         ReleaseKeys, ReportTrouble, Undelivered, Wake,
     },
     metrics::Metrics,
-    opening_steps::{own_bid, signed_text, would_accept},
-    project::ahead_of,
+    opening_steps::signed_text,
     refusals::refuse,
     room::SinkId,
     slot::{Committed, Slot},
-    stored_bid::shortened,
     tickets::Ticket,
     timer::Timer,
     unsealing::UnsealingPool,
@@ -352,7 +354,7 @@ impl House {
         slot.note_use(at);
         // Keys that nobody asked for start no opening.
         own_bid(&committed.project, &keys.bid, &keys.asker)?;
-        would_accept(&committed.project, &keys, at)?;
+        would_accept(&committed.project, keys.bid, keys.epoch, keys.by_backup, at)?;
         let (answer, hear) = oneshot::channel();
         self.send_to_opening(&slot, KeysArrived { keys, at, ticket, answer })?;
         // The actor died with the keys: they are not kept, and the supplier's client sends them again.
@@ -564,7 +566,10 @@ impl House {
     fn wake(&self, project: &ProjectId, at: Moment) {
         let late = self.clock().present().micros_since(at);
         self.metrics().wake_lateness_seconds.set(late as f64 / 1e6);
-        let sent = self.with_slot(project, |slot| self.send_to_project(slot, Wake));
+        let sent = self.with_slot(project, |slot| {
+            slot.want_look();
+            self.send_to_project(slot, Wake)
+        });
         if let Err(Undelivered::Gone) = sent {
             // It went to sleep this instant, and set its next wake itself; or the house stops.
             tracing::debug!(%project, "a wake found its project gone");

@@ -1,5 +1,6 @@
 //! Every bound of the actors, in one place. Full is a polite `busy`, never a queue without end. Bounds of the
-//! journal, the files and the web server stand with them.
+//! journal, the files and the web server stand with them; the pauses of the platform's own parts with their machines
+//! (`kaibiao_engine::reaction`).
 
 use std::time::Duration;
 
@@ -42,19 +43,11 @@ pub const RETRY: Duration = Duration::from_millis(100);
 /// How long after an actor's death it is started anew where nobody asks for it earlier, in milliseconds: not in a
 /// hurry, for it may die again.
 pub const AFTER_DEATH_MS: i64 = 1_000;
-/// How long an opening gathers what happens before it looks at its state again.
-pub const LOOK_TOGETHER: Duration = Duration::from_millis(2);
-/// How long before its hour a sleeping project is loaded, in milliseconds.
-pub const WAKE_AHEAD_MS: i64 = 5_000;
 /// How long a project without viewers and asks stays loaded, in milliseconds.
 pub const IDLE_MS: i64 = 5 * 60_000;
 /// An append that takes so long is noted as slow.
 pub const SLOW_APPEND: Duration = Duration::from_millis(500);
 /// How often the house looks for idle projects.
 pub const IDLE_SWEEP: Duration = Duration::from_secs(30);
-/// How often an opening notes that it is served, in milliseconds: an outage is known this exactly.
-pub const SERVED_EVERY_MS: i64 = 2_000;
-/// The longest account of a failure that is recorded, in characters.
-pub const SEEN_CHARS_MAX: usize = 500;
 /// How often a staged final is read, [`RETRY`] apart, before its bytes count as lost.
 pub const STORE_LOOKS_MAX: usize = 50;

@@ -1,14 +1,16 @@
-//! The steps of an opening, each a piece of work apart from the actor that orders it: keys arriving, a bid being
-//! unsealed, an order issued, the record published and signed.
+//! The steps of an opening that need keys, files or the pool: an envelope opened, a bid unsealed, an order issued,
+//! the record signed. When each is done, and what is said of its end, the engine's machine decides.
 //!
-//! Every step ends in a command through the one door; what it decides on is committed state, and the engine
-//! decides again. Nothing here logs, answers or journals anything of a bid's content but [`publish`].
+//! Nothing here logs, answers or journals anything of a bid's content but the one command that publishes it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use kaibiao_engine::{
-    keeper::{Done, Machine, SideSpace, SideWrite},
-    project::{Bid, Project, ProjectMachine},
+    keeper::{Done, SideSpace, SideWrite},
+    project::{Project, ProjectMachine},
+    reaction::opening::{
+        ASKER, BEAT_MS, CommandName, EnvelopeEnd, OpeningAsk, OpeningStep, OrderFacts, order_facts,
+    },
 };
 use kaibiao_protocol::{
     bid::{BidFacts, FailureCause, PartName},
@@ -19,7 +21,6 @@ use kaibiao_protocol::{
     ids::{BidId, CommandId, ProjectId},
     moment::Moment,
     refusal::{Refusal, RefusalCode},
-    role::{Asker, Reactor, Role},
 };
 use kaibiao_sealed::{
     digest::sha256,
@@ -39,9 +40,9 @@ use crate::{
     keeper_actor::read_all,
     keys::PlatformKeys,
     limits::RETRY,
-    messages::{AskProject, ReleaseKeys},
+    messages::AskProject,
     refusals::refuse,
-    slot::Committed,
+    slot::{Committed, Slot},
     stored_bid::{Failure, Sheets, StoredBid, diagnose, keys_from_bytes, keys_to_bytes, sheets_of},
     unsealing::{BidToCheck, CheckFault, PoolFull},
 };
@@ -60,113 +61,67 @@ pub(crate) struct Openable {
     pub(crate) header_len: u64,
 }
 
-/// How unsealing a bid ended.
-pub(crate) enum Unsealed {
-    /// Every chunk is authentic and the package is whole.
-    Whole(Sheets),
-    /// It failed.
-    Failed(Failure),
-}
-
-pub(crate) fn asker() -> Asker {
-    Asker::Platform { reactor: Reactor::Opening }
-}
-
-/// The name of a command of the opening: what it is about, and the position of the record it reacts to.
-fn command_id(project: &ProjectId, seq: u64, what: &str, bid: Option<BidId>) -> CommandId {
-    let bid = bid.map_or([0; 16], |bid| bid.0);
-    derived(&[b"opening", project.as_str().as_bytes(), what.as_bytes(), &bid, &seq.to_be_bytes()])
-}
-
-/// Asks until the answer is one: `busy` is none.
-pub(crate) async fn ask_until_told(
+/// Gives a command of the opening to its project, under the name that the machine gave it.
+pub(crate) async fn ask(
     house: &House,
-    mut ask: impl FnMut() -> AskProject,
+    slot: &Slot,
+    asked: OpeningAsk,
+    wrapped: Option<Vec<u8>>,
 ) -> Result<Done, Refusal> {
-    loop {
-        match house.ask_project(ask()).await {
-            Err(refusal) if refusal.code == RefusalCode::Busy && !house.is_stopping() => {
-                tokio::time::sleep(RETRY).await;
-            }
-            told => return told,
-        }
+    let OpeningAsk { step, name, at, after_envelopes, command } = asked;
+    if after_envelopes {
+        slot.envelopes.drained().await;
     }
-}
-
-/// The bid, if it is the asker's own.
-pub(crate) fn own_bid<'a>(project: &'a Project, bid: &BidId, asker: &Asker) -> Result<&'a Bid, Refusal> {
-    let own = |bid: &&Bid| match asker {
-        Asker::Person { organisation, role: Role::Supplier, .. } => *organisation == bid.facts.supplier,
-        Asker::Person { .. } | Asker::Platform { .. } => false,
-    };
-    project.bid(bid).filter(own).ok_or_else(|| refuse(RefusalCode::NoSuchBid))
-}
-
-/// Whether keys would be taken now, judged by the stamp of their arrival.
-pub(crate) fn would_accept(project: &Project, keys: &ReleaseKeys, at: Moment) -> Result<(), Refusal> {
-    let command = ProjectCommand::AcceptKeys { bid: keys.bid, epoch: keys.epoch, by_backup: keys.by_backup };
-    ProjectMachine::decide(project, &command, &asker(), at).map(drop)
-}
-
-/// Opens an envelope, holds every key against its commitment, and makes the keys durable. Done means that the
-/// supplier may leave.
-pub(crate) async fn keep_keys(
-    house: &House,
-    committed: &Committed,
-    serving: Arc<Serving>,
-    keys: ReleaseKeys,
-    at: Moment,
-) -> Result<(Done, Openable), Refusal> {
-    let project = &committed.project;
-    let bid = project.bid(&keys.bid).ok_or_else(|| refuse(RefusalCode::NoSuchBid))?;
-    let (facts, parts) = (bid.facts.clone(), project.parts_asked(&keys.bid));
-    let (files, platform, project_id) = (house.files().clone(), house.keys().clone(), keys.project.clone());
-    let envelope = Envelope { enc: keys.enc, ciphertext: keys.ciphertext };
-    let errand = move || open_envelope(&*files, &platform, &project_id, &facts, &parts, &serving, &envelope);
-    let opened = house.pool().run(errand).map_err(|PoolFull| {
-        house.metrics().note_busy("unsealing");
-        refuse(RefusalCode::Busy)
-    })?;
-    let opened = opened.await.map_err(|_| refuse(RefusalCode::Busy))?;
-    let (openable, wrapped) = match opened {
-        Ok(opened) => opened,
-        Err(KeyTrouble::Envelope) => return Err(refuse(RefusalCode::EnvelopeInvalid)),
-        Err(KeyTrouble::Failure(failure)) => {
-            let code = match failure.cause {
-                FailureCause::WrongKey => RefusalCode::WrongKey,
-                _ => RefusalCode::SealedBidDamaged,
-            };
-            let told = report_failure(house, &keys.project, committed.seq, keys.bid, failure, at).await;
-            return Err(told.err().unwrap_or_else(|| refuse(code)));
-        }
-    };
-    let command = ProjectCommand::AcceptKeys { bid: keys.bid, epoch: keys.epoch, by_backup: keys.by_backup };
+    let started = Instant::now();
+    let id = &slot.id;
+    let keys = wrapped.zip(name.bid).map(|(wrapped, bid)| SideWrite::Put {
+        space: SideSpace::PartKeys,
+        key: key_name(id, &bid),
+        value: Zeroizing::new(wrapped),
+    });
     let done = house
         .ask_project(AskProject {
-            project: keys.project.clone(),
-            asker: asker(),
-            at: Some(at),
-            command_id: Some(command_id(&keys.project, committed.seq, "accept", Some(keys.bid))),
+            project: id.clone(),
+            asker: ASKER,
+            at,
+            command_id: Some(command_id(id, &name)),
             command,
-            side: vec![SideWrite::Put {
-                space: SideSpace::PartKeys,
-                key: key_name(&keys.project, &keys.bid),
-                value: Zeroizing::new(wrapped),
-            }],
+            side: keys.into_iter().collect(),
         })
         .await?;
-    Ok((done, openable))
+    if step == OpeningStep::Publish {
+        house.metrics().barrier_seconds.observe(started.elapsed().as_secs_f64());
+    }
+    Ok(done)
 }
 
-enum KeyTrouble {
-    /// The envelope is not for this order and bid; nobody's failure.
-    Envelope,
-    Failure(Failure),
+fn command_id(project: &ProjectId, name: &CommandName) -> CommandId {
+    let pieces = name.pieces(project);
+    derived(&pieces.each_ref().map(Vec::as_slice))
 }
 
-type Opened = (Openable, Vec<u8>);
+/// Opens an envelope and holds every key against its commitment. Gives what is needed to go on, and the keys as
+/// they are to be kept.
+pub(crate) async fn open_envelope(
+    house: &House,
+    project: ProjectId,
+    facts: Arc<BidFacts>,
+    parts: Vec<PartName>,
+    serving: Arc<Serving>,
+    enc: Vec<u8>,
+    ciphertext: Vec<u8>,
+) -> Result<(Openable, Vec<u8>), EnvelopeEnd> {
+    let (files, platform) = (house.files().clone(), house.keys().clone());
+    let envelope = Envelope { enc, ciphertext };
+    let errand = move || try_envelope(&*files, &platform, &project, &facts, &parts, &serving, &envelope);
+    let opened = house.pool().run(errand).map_err(|PoolFull| {
+        house.metrics().note_busy("unsealing");
+        EnvelopeEnd::NoRoom
+    })?;
+    opened.await.map_err(|_| EnvelopeEnd::NoRoom)?
+}
 
-fn open_envelope(
+fn try_envelope(
     files: &dyn Files,
     platform: &PlatformKeys,
     project: &ProjectId,
@@ -174,16 +129,16 @@ fn open_envelope(
     parts: &[PartName],
     serving: &Serving,
     envelope: &Envelope,
-) -> Result<Opened, KeyTrouble> {
+) -> Result<(Openable, Vec<u8>), EnvelopeEnd> {
     let keys = serving.key.open(&serving.text, envelope, &facts.statement_digest, parts).map_err(
         |fault| match fault {
             EnvelopeFault::Malformed | EnvelopeFault::DoesNotOpen | EnvelopeFault::NotSealed => {
-                KeyTrouble::Envelope
+                EnvelopeEnd::NotForThisOrder
             }
         },
     )?;
     let keys: Vec<(PartName, PartKey)> = parts.iter().copied().zip(keys).collect();
-    let openable = open_stored(files, facts, &keys).map_err(KeyTrouble::Failure)?;
+    let openable = open_stored(files, facts, &keys).map_err(EnvelopeEnd::Failed)?;
     let name = key_name(project, &facts.bid);
     Ok((openable, platform.store.wrap(KEPT_KEYS, &name, &keys_to_bytes(&keys))))
 }
@@ -241,14 +196,11 @@ pub(crate) async fn unseal(
     committed: &Committed,
     facts: Arc<BidFacts>,
     openable: Openable,
-) -> Option<Unsealed> {
+) -> Option<Result<Sheets, Failure>> {
     let checked = when_there_is_room(house, || house.pool().submit(openable.bid.clone())).await?;
     match checked {
-        Ok(()) => match read_sheets(house, committed.project.clone(), facts, openable).await? {
-            Ok(sheets) => Some(Unsealed::Whole(sheets)),
-            Err(failure) => Some(Unsealed::Failed(failure)),
-        },
-        Err(fault) => Some(Unsealed::Failed(whose_damage(house, facts, openable, fault).await?)),
+        Ok(()) => read_sheets(house, committed.project.clone(), facts, openable).await,
+        Err(fault) => Some(Err(whose_damage(house, facts, openable, fault).await?)),
     }
 }
 
@@ -293,78 +245,45 @@ async fn when_there_is_room<T>(
     }
 }
 
-/// Records a failure. What was recorded of the same bid before may already say it.
-pub(crate) async fn report_failure(
-    house: &House,
-    project: &ProjectId,
-    seq: u64,
-    bid: BidId,
-    failure: Failure,
-    at: Moment,
-) -> Result<Done, Refusal> {
-    let Failure { cause, evidence } = failure;
-    tracing::warn!(%project, %bid, ?cause, seen = %evidence.seen, "a bid does not open");
-    house.metrics().note_failure(cause);
-    ask_until_told(house, || AskProject {
-        project: project.clone(),
-        asker: asker(),
-        at: Some(at),
-        command_id: Some(command_id(project, seq, &format!("failure {cause:?}"), Some(bid))),
-        command: ProjectCommand::ReportFailure { bid, cause, evidence: evidence.clone() },
-        side: Vec::new(),
-    })
-    .await
-}
-
-/// Records that a bid is unsealed.
-pub(crate) async fn report_unsealed(
-    house: &House,
-    project: &ProjectId,
-    seq: u64,
-    bid: BidId,
-) -> Result<Done, Refusal> {
-    ask_until_told(house, || AskProject {
-        command_id: Some(command_id(project, seq, "unsealed", Some(bid))),
-        ..AskProject::new(project.clone(), asker(), ProjectCommand::ReportUnsealed { bid })
-    })
-    .await
-}
-
-/// Puts an order with a fresh one-time key in force. `down_since` where the key before died with its process.
+/// Puts an order with a fresh one-time key in force, and gives the moment since which it is. `down_since` where the
+/// key before died with its process. That the opening is served then is kept by the same append.
 pub(crate) async fn issue_order(
     house: &House,
     committed: &Committed,
     down_since: Option<Moment>,
-) -> Result<Serving, Refusal> {
+) -> Result<(Serving, Moment), Refusal> {
     let project = &committed.project;
     let spec = project.spec().ok_or_else(|| refuse(RefusalCode::Unknown))?.clone();
     let key = OneTimeKey::generate().map_err(|_| refuse(RefusalCode::Busy))?;
-    let epoch = project.order().map_or(0, |order| order.epoch) + 1;
     let start_signature = start_signature(house, &spec.id).await;
     let at = house.clock().now();
-    let opened = project.lots().into_iter().flatten().filter(|(_, count)| count.opens);
+    let OrderFacts { epoch, lots, window_closes_at } = order_facts(project, at, down_since)?;
     let order = OpeningOrder {
         project: spec.id.clone(),
         kind: spec.kind,
         deadline: spec.deadline,
         epoch,
-        lots: opened.map(|(lot, _)| *lot).collect(),
+        lots,
         opening_key: key_id(house.keys().opening.public()),
         suite: EnvelopeSuite::X25519Sha256Aes256Gcm,
         hpke_public_key: Blob(key.public().to_vec()),
         start_signature,
         issued_at: at,
-        window_closes_at: project.order_window(at, down_since)?,
+        window_closes_at,
     };
     let text = order.text();
     let signature = sign_order(&text, &house.keys().opening).to_vec();
     let command = ProjectCommand::IssueOrder { epoch, order: text.clone(), signature, down_since };
     // No derived name: an order is issued once, for its key lives in this process only.
     house
-        .ask_project(AskProject { at: Some(at), ..AskProject::new(spec.id.clone(), asker(), command) })
+        .ask_project(AskProject {
+            at: Some(at),
+            side: vec![served(&spec.id, at)],
+            ..AskProject::new(spec.id.clone(), ASKER, command)
+        })
         .await?;
     house.metrics().orders.inc();
-    Ok(Serving { key, epoch, text })
+    Ok((Serving { key, epoch, text }, at))
 }
 
 /// The digest of the agent's signature over the start, where a person started the opening.
@@ -382,46 +301,36 @@ async fn start_signature(house: &House, project: &ProjectId) -> Option<Digest> {
     reading.await.ok().flatten()
 }
 
-/// Until when the opening is known to have been served, before this process or this actor took over.
+/// Until when the opening is known to have been served, before this process took over.
 pub(crate) async fn served_until(house: &House, project: &ProjectId) -> Option<Moment> {
     let (journal, name) = (house.journal().clone(), project.to_string());
     let reading = tokio::task::spawn_blocking(move || journal.side(SideSpace::Served, &name).ok().flatten());
     let noted = reading.await.ok().flatten();
     let noted = noted.and_then(|bytes| bytes.as_slice().try_into().ok()).map(i64::from_be_bytes).map(Moment);
-    // Whatever was stamped by the process before was stamped while it served.
-    noted.max(house.served_before())
+    match (noted, house.served_before()) {
+        // Up to the next note the process that made this one may have gone on; a later stamp may be of a process
+        // that started, wrote something elsewhere and died before it served this opening.
+        (Some(noted), Some(last)) => Some(noted.max(last.min(noted.plus_ms(BEAT_MS)))),
+        (noted, last) => noted.or(last),
+    }
 }
 
 /// Notes that the opening is served now. Not waited for: a note that is lost makes an outage seem longer.
 pub(crate) fn note_served(house: &House, project: &ProjectId, at: Moment) {
-    let put = SideWrite::Put {
-        space: SideSpace::Served,
-        key: project.to_string(),
-        value: Zeroizing::new(at.0.to_be_bytes().to_vec()),
-    };
+    let put = served(project, at);
     drop(house.journal().append(crate::journal::Append::side_only(Stream::Platform, vec![put])));
 }
 
-/// The barrier: publishes the records of all lots by one event.
-pub(crate) async fn publish(
-    house: &House,
-    committed: &Committed,
-    sheets: BTreeMap<BidId, Sheets>,
-) -> Result<Done, Refusal> {
-    let spec = committed.project.spec().ok_or_else(|| refuse(RefusalCode::Unknown))?;
-    let started = Instant::now();
-    let done = house
-        .ask_project(AskProject {
-            command_id: Some(command_id(&spec.id, committed.seq, "publish", None)),
-            ..AskProject::new(spec.id.clone(), asker(), ProjectCommand::PublishRecords { sheets })
-        })
-        .await?;
-    house.metrics().barrier_seconds.observe(started.elapsed().as_secs_f64());
-    Ok(done)
+fn served(project: &ProjectId, at: Moment) -> SideWrite {
+    SideWrite::Put {
+        space: SideSpace::Served,
+        key: project.to_string(),
+        value: Zeroizing::new(at.0.to_be_bytes().to_vec()),
+    }
 }
 
 /// Signs the published record and keeps its exact text.
-pub(crate) async fn sign(house: &House, committed: &Committed) -> Result<Done, Refusal> {
+pub(crate) async fn sign(house: &House, committed: &Committed, name: &CommandName) -> Result<Done, Refusal> {
     let spec = committed.project.spec().ok_or_else(|| refuse(RefusalCode::Unknown))?.clone();
     let record = committed.project.record().ok_or_else(|| refuse(RefusalCode::NotPublished))?.clone();
     let (keys, id) = (house.keys().clone(), spec.id.clone());
@@ -432,13 +341,13 @@ pub(crate) async fn sign(house: &House, committed: &Committed) -> Result<Done, R
     let (digest, signature, text) = signing.await.map_err(|_| refuse(RefusalCode::Busy))?;
     house
         .ask_project(AskProject {
-            command_id: Some(command_id(&id, committed.seq, "sign", None)),
+            command_id: Some(command_id(&id, name)),
             side: vec![SideWrite::Put {
                 space: SideSpace::Receipt,
                 key: record_name(&id),
                 value: Zeroizing::new(text.into_bytes()),
             }],
-            ..AskProject::new(id.clone(), asker(), ProjectCommand::SignRecord { digest, signature })
+            ..AskProject::new(id.clone(), ASKER, ProjectCommand::SignRecord { digest, signature })
         })
         .await
 }

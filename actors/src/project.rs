@@ -1,30 +1,21 @@
-//! The actor of one project: the shell around its keeper, and the one who looks whether something is due.
-//!
-//! What is due the engine says, from the state and the clock; this actor asks for it through the same door as
-//! everybody else. A wake may come late, early, twice or never: it looks after every append as well.
+//! The actor of one project: the shell around its keeper, and around the engine's [`Tending`], which says when
+//! something is to be asked for and when to look again.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, fut::wrap_future};
 use kaibiao_engine::{
-    keeper::{Machine, Recorded},
-    project::{Project, ProjectMachine},
-    reaction::{Due, due},
+    keeper::Recorded,
+    project::ProjectMachine,
+    reaction::tending::{Act, Drain, Tending, TendingInput, TendingOutput},
 };
-use kaibiao_protocol::{
-    command::ProjectCommand,
-    event::ProjectEvent,
-    moment::Moment,
-    refusal::Refusal,
-    role::{Asker, Reactor},
-    view::ProjectStatus,
-};
+use kaibiao_protocol::{command::ProjectCommand, event::ProjectEvent, refusal::Refusal};
 
 use crate::{
     house::House,
     journal::Stream,
     keeper_actor::{Keeps, Shell, ask, replayed},
-    limits::{AFTER_DEATH_MS, RETRY, WAKE_AHEAD_MS},
+    limits::{AFTER_DEATH_MS, RETRY},
     messages::{AskProject, GoToSleep, KeeperAsk, Load, Published, Wake},
     slot::{Committed, Slot},
 };
@@ -34,15 +25,14 @@ pub(crate) struct ProjectActor {
     slot: Arc<Slot>,
     house: House,
     shell: Option<Shell<ProjectMachine>>,
-    /// What is being asked for by this actor right now.
-    acting: BTreeSet<Due>,
+    tending: Tending,
     /// Whether followers missed a hint and will be told again.
     telling_again: bool,
 }
 
 impl ProjectActor {
     pub(crate) fn new(slot: Arc<Slot>, house: House) -> Self {
-        Self { slot, house, shell: None, acting: BTreeSet::new(), telling_again: false }
+        Self { slot, house, shell: None, tending: Tending::default(), telling_again: false }
     }
 
     fn replay(&mut self, ctx: &mut Context<Self>) {
@@ -79,41 +69,54 @@ impl ProjectActor {
         }
     }
 
-    /// Asks for what is due, starts who is needed, and sets the next wake.
     fn look(&mut self, ctx: &mut Context<Self>) {
-        let Some(shell) = &self.shell else { return };
-        let project = shell.keeper().snapshot();
-        if !project.exists() {
-            return;
-        }
-        if opening_runs(&project) {
-            self.house.ensure_opening(&self.slot);
-        }
-        let now = self.house.clock().present();
-        for due in due(&project, now) {
-            let held = due == Due::ElapseWindow && !self.slot.opening_is_ready();
-            if !held && self.acting.insert(due) {
-                self.act(due, ctx);
-            }
-        }
-        // What is past is being acted on, or held until the opening wakes this actor.
-        let next = ProjectMachine::wake_at(&project).filter(|at| *at > now);
-        self.house.timer().set(&self.slot.id, next);
+        // Before the state is read: a wake that comes from here on is looked at anew.
+        self.slot.take_wake();
+        self.tend(TendingInput::Look, ctx);
     }
 
-    fn act(&self, due: Due, ctx: &mut Context<Self>) {
-        let (house, slot) = (self.house.clone(), self.slot.clone());
-        let acting = async move { perform(&house, &slot, due).await };
+    /// Looks where a wake found the mailbox full: whoever filled it is handled before this.
+    fn look_if_woken(&mut self, ctx: &mut Context<Self>) {
+        if self.slot.take_wake() {
+            self.look(ctx);
+        }
+    }
+
+    /// Gives the tending an input and carries out what it says. Whether the actor may sleep, if that was asked.
+    fn tend(&mut self, input: TendingInput, ctx: &mut Context<Self>) -> bool {
+        let project = match &self.shell {
+            Some(shell) => shell.keeper().snapshot(),
+            None => self.slot.committed().unwrap_or_default().project,
+        };
+        let (now, ready) = (self.house.clock().present(), self.slot.opening_is_ready());
+        let mut outputs = Vec::new();
+        self.tending.handle(input, &project, now, ready, &mut outputs);
+        let mut sleeps = false;
+        for output in outputs {
+            match output {
+                TendingOutput::RunOpening => self.house.ensure_opening(&self.slot),
+                TendingOutput::Act(act) => self.act(*act, ctx),
+                TendingOutput::Wake(at) => self.house.timer().set(&self.slot.id, at),
+                TendingOutput::LookAfter(ms) => {
+                    ctx.run_later(Duration::from_millis(ms.unsigned_abs()), |actor, ctx| actor.look(ctx));
+                }
+                TendingOutput::Sleep(may) => sleeps = may,
+            }
+        }
+        sleeps
+    }
+
+    fn act(&mut self, act: Act, ctx: &mut Context<Self>) {
+        let (house, slot, due) = (self.house.clone(), self.slot.clone(), act.due);
+        let acting = async move { perform(&house, &slot, act).await };
         ctx.spawn(wrap_future::<_, Self>(acting).map(move |done, actor, ctx| {
-            actor.acting.remove(&due);
             if let Err(refusal) = done {
                 tracing::warn!(
                     project = %actor.slot.id, ?due, code = refusal.code.as_str(),
                     "what seemed due was refused"
                 );
             }
-            // Its records made this actor look already; this look is for a refusal, and for what was due meanwhile.
-            ctx.run_later(RETRY, |actor, ctx| actor.look(ctx));
+            actor.tend(TendingInput::Acted(due), ctx);
         }));
     }
 
@@ -130,32 +133,13 @@ impl ProjectActor {
     }
 }
 
-/// Whether the project needs somebody to run its opening.
-fn opening_runs(project: &Project) -> bool {
-    match project.status() {
-        Some(ProjectStatus::AwaitingOrder | ProjectStatus::AwaitingKeys | ProjectStatus::Settling) => true,
-        Some(ProjectStatus::Published) => project.record_signature().is_none(),
-        Some(ProjectStatus::Receiving | ProjectStatus::AwaitingStart | ProjectStatus::Ended) | None => false,
+async fn perform(house: &House, slot: &Slot, act: Act) -> Result<(), Refusal> {
+    match act.after {
+        Some(Drain::Finals) => house.intake().drained(&slot.id).await,
+        Some(Drain::Envelopes) => slot.envelopes.drained().await,
+        None => {}
     }
-}
-
-async fn perform(house: &House, slot: &Slot, due: Due) -> Result<(), Refusal> {
-    let (reactor, command) = match due {
-        Due::Settle => {
-            // Every final stamped before the deadline took its ticket before now (design.md 3, settling).
-            house.intake().drained(&slot.id).await;
-            (Reactor::Intake, ProjectCommand::CloseReceiving)
-        }
-        Due::StartOpening => (Reactor::Timer, ProjectCommand::StartOpening { signature: None }),
-        Due::ElapseWindow => {
-            // The window judges the stamp of a key's arrival; what came in time has its answer first.
-            slot.envelopes.drained().await;
-            (Reactor::Timer, ProjectCommand::ElapseWindow)
-        }
-        Due::DeemConfirmed => (Reactor::Timer, ProjectCommand::DeemConfirmed),
-    };
-    let asker = Asker::Platform { reactor };
-    house.ask_project(AskProject::new(slot.id.clone(), asker, command)).await.map(drop)
+    house.ask_project(AskProject::new(slot.id.clone(), act.asker, act.command)).await.map(drop)
 }
 
 impl Actor for ProjectActor {
@@ -208,6 +192,7 @@ impl Handler<KeeperAsk<ProjectCommand>> for ProjectActor {
 
     fn handle(&mut self, message: KeeperAsk<ProjectCommand>, ctx: &mut Context<Self>) {
         ask(self, message, ctx);
+        self.look_if_woken(ctx);
     }
 }
 
@@ -222,11 +207,12 @@ impl Handler<Wake> for ProjectActor {
 impl Handler<Load> for ProjectActor {
     type Result = ();
 
-    fn handle(&mut self, message: Load, _: &mut Context<Self>) {
+    fn handle(&mut self, message: Load, ctx: &mut Context<Self>) {
         if self.shell.is_some() {
             // Whoever asked may have gone away.
             let _ = message.answer.send(());
         }
+        self.look_if_woken(ctx);
     }
 }
 
@@ -234,13 +220,11 @@ impl Handler<GoToSleep> for ProjectActor {
     type Result = ();
 
     fn handle(&mut self, message: GoToSleep, ctx: &mut Context<Self>) {
-        let idle =
-            self.acting.is_empty() && self.shell.as_ref().is_none_or(|shell| shell.keeper().waiting() == 0);
+        self.look_if_woken(ctx);
+        let waiting = self.shell.as_ref().map_or(0, |shell| shell.keeper().waiting());
+        // The next wake is set before the slot ends: whoever starts the project anew sets its next one after this.
+        let idle = self.tend(TendingInput::GoToSleep { waiting }, ctx);
         if idle {
-            // Before the slot ends: whoever starts the project anew sets its next wake after this.
-            let committed = self.slot.committed();
-            let next = committed.and_then(|committed| ProjectMachine::wake_at(&committed.project));
-            self.house.timer().set(&self.slot.id, next.map(ahead_of));
             // Whoever's ask lies behind this message hears nothing, finds the slot ended and asks in a new one.
             self.slot.end();
             ctx.stop();
@@ -257,9 +241,4 @@ impl Handler<crate::messages::Panic> for ProjectActor {
     fn handle(&mut self, _: crate::messages::Panic, _: &mut Context<Self>) {
         panic!("told to, to see what follows");
     }
-}
-
-/// How long before `at` a sleeping project is loaded.
-pub(crate) fn ahead_of(at: Moment) -> Moment {
-    at.plus_ms(-WAKE_AHEAD_MS)
 }

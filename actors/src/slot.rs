@@ -40,6 +40,8 @@ pub(crate) struct Slot {
     pub(crate) arbiter: usize,
     /// When an opening was last known to be served, in microseconds; 0: not in this process.
     served_at: AtomicI64,
+    /// Somebody woke the project's actor, and it has not looked since.
+    look_wanted: AtomicBool,
     ended: AtomicBool,
     used_at: AtomicI64,
 }
@@ -63,6 +65,7 @@ impl Slot {
             opening_ready: AtomicBool::new(false),
             arbiter,
             served_at: AtomicI64::new(0),
+            look_wanted: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             used_at: AtomicI64::new(now.0),
         })
@@ -130,9 +133,20 @@ impl Slot {
 
     /// Wakes the project's actor, if it lives.
     pub(crate) fn wake(&self) {
+        self.want_look();
         if let Some(project) = &self.actors().project {
-            // A full mailbox wakes it as well: it looks at what is due after every append.
+            // Into a full mailbox no wake fits; whatever fills it is handled after this, and finds the wish.
             let _ = project.try_send(Wake);
         }
+    }
+
+    /// Notes that the project's actor is to look, whatever message it handles next.
+    pub(crate) fn want_look(&self) {
+        self.look_wanted.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody wanted a look; it is wanted no longer.
+    pub(crate) fn take_wake(&self) -> bool {
+        self.look_wanted.swap(false, Ordering::AcqRel)
     }
 }

@@ -4,14 +4,13 @@
 //! Everything here blocks on the disk and belongs on a thread of the pool. What it says of a failure never names
 //! content: it reaches people before the barrier.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use kaibiao_engine::project::Project;
+pub(crate) use kaibiao_engine::reaction::opening::{Failure, Sheets};
 use kaibiao_protocol::{
-    bid::{BidFacts, Evidence, FailureCause, PartName},
+    bid::{BidFacts, FailureCause, PartName},
     digest::Digest,
-    ids::LotNo,
-    record::BidSheet,
 };
 use kaibiao_sealed::{
     digest::{Sha256, sha256},
@@ -25,37 +24,8 @@ use zeroize::Zeroizing;
 
 use crate::{
     files::{FileFault, Files},
-    limits::SEEN_CHARS_MAX,
     unsealing::{BidToCheck, CheckFault},
 };
-
-/// The sheets of one bid.
-pub(crate) type Sheets = BTreeMap<LotNo, BidSheet>;
-
-/// A failed unsealing, ready to be recorded.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) cause: FailureCause,
-    pub(crate) evidence: Evidence,
-}
-
-impl Failure {
-    pub(crate) fn new(cause: FailureCause, seen: impl std::fmt::Display) -> Self {
-        Self { cause, evidence: Evidence { seen: shortened(&seen.to_string()), expected: None, found: None } }
-    }
-
-    fn digests(cause: FailureCause, seen: impl std::fmt::Display, expected: Digest, found: Digest) -> Self {
-        let mut failure = Self::new(cause, seen);
-        failure.evidence.expected = Some(expected);
-        failure.evidence.found = Some(found);
-        failure
-    }
-}
-
-/// At most as many characters as are recorded.
-pub(crate) fn shortened(seen: &str) -> String {
-    seen.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(SEEN_CHARS_MAX).collect()
-}
 
 /// The stored bytes, with a header proved to be the receipt's.
 pub(crate) struct StoredBid {
@@ -243,6 +213,8 @@ pub(crate) fn keys_from_bytes(mut bytes: &[u8]) -> Option<Vec<(PartName, PartKey
 
 #[cfg(test)]
 mod tests {
+    use kaibiao_protocol::ids::LotNo;
+
     use super::*;
 
     #[test]
@@ -260,11 +232,5 @@ mod tests {
         );
         assert!(keys_from_bytes(&bytes[..bytes.len() - 1]).is_none());
         assert!(keys_from_bytes(&[]).unwrap().is_empty());
-    }
-
-    #[test]
-    fn an_account_of_a_failure_is_one_short_line() {
-        assert_eq!(shortened("a\nb"), "a b");
-        assert_eq!(shortened(&"长".repeat(600)).chars().count(), SEEN_CHARS_MAX);
     }
 }

@@ -1,11 +1,8 @@
-//! The timer: it only wakes. Whether something is due, a project decides from the clock when it is woken; so a
-//! wake that is late, early or doubled does no harm.
+//! The timer: the clock beside the engine's table of wakes.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kaibiao_engine::reaction::wakes::Wakes;
 use kaibiao_protocol::{ids::ProjectId, moment::Moment};
 use tokio::sync::Notify;
 
@@ -21,12 +18,6 @@ struct Inner {
     changed: Notify,
 }
 
-#[derive(Default)]
-struct Wakes {
-    by_moment: BTreeSet<(Moment, ProjectId)>,
-    by_project: BTreeMap<ProjectId, Moment>,
-}
-
 impl Timer {
     /// A timer without wakes.
     pub(crate) fn new(clock: Clock) -> Self {
@@ -35,24 +26,16 @@ impl Timer {
 
     /// Wakes a project at this moment and at no other; none: not at all.
     pub(crate) fn set(&self, project: &ProjectId, at: Option<Moment>) {
-        let mut wakes = self.0.wakes.lock().unwrap_or_else(PoisonError::into_inner);
-        if wakes.by_project.get(project).copied() == at {
-            return;
+        if self.wakes().set(project, at) {
+            self.0.changed.notify_one();
         }
-        wakes.remove(project);
-        if let Some(at) = at {
-            wakes.by_moment.insert((at, project.clone()));
-            wakes.by_project.insert(project.clone(), at);
-        }
-        drop(wakes);
-        self.0.changed.notify_one();
     }
 
     /// Wakes whoever is due, for ever. `wake` gets the project and the moment it was set for, which is forgotten:
     /// the woken project sets its next one.
     pub(crate) async fn run(self, wake: impl Fn(ProjectId, Moment)) {
         loop {
-            let next = self.next();
+            let next = self.wakes().next();
             let changed = self.0.changed.notified();
             match next {
                 None => changed.await,
@@ -64,33 +47,14 @@ impl Timer {
                     }
                 }
             }
-            for (at, project) in self.take_due() {
+            let due = self.wakes().take_due(self.0.clock.present());
+            for (at, project) in due {
                 wake(project, at);
             }
         }
     }
 
-    fn next(&self) -> Option<Moment> {
-        let wakes = self.0.wakes.lock().unwrap_or_else(PoisonError::into_inner);
-        wakes.by_moment.first().map(|(at, _)| *at)
-    }
-
-    fn take_due(&self) -> Vec<(Moment, ProjectId)> {
-        let now = self.0.clock.now();
-        let mut wakes = self.0.wakes.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut due = Vec::new();
-        while let Some(first) = wakes.by_moment.first().filter(|(at, _)| *at <= now).cloned() {
-            wakes.remove(&first.1);
-            due.push(first);
-        }
-        due
-    }
-}
-
-impl Wakes {
-    fn remove(&mut self, project: &ProjectId) {
-        if let Some(at) = self.by_project.remove(project) {
-            self.by_moment.remove(&(at, project.clone()));
-        }
+    fn wakes(&self) -> MutexGuard<'_, Wakes> {
+        self.0.wakes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,6 +11,7 @@ use actix::{
 use kaibiao_engine::{
     keeper::{Machine, SideWrite},
     project::ProjectMachine,
+    reaction::tending::ahead_of,
 };
 use kaibiao_protocol::{
     ids::ProjectId,
@@ -24,7 +25,7 @@ use crate::{
     limits::{ASK_ATTEMPTS_MAX, OPENING_MAILBOX_MAX, PROJECT_MAILBOX_MAX, RETRY, ROOM_MAILBOX_MAX},
     messages::{GoToSleep, Undelivered},
     opening::OpeningActor,
-    project::{ProjectActor, ahead_of},
+    project::ProjectActor,
     refusals::refuse,
     room::RoomActor,
     slot::{Actors, Slot},

@@ -10,7 +10,7 @@
 
 mod machine;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kaibiao_protocol::{
     bid::{Evidence, FailureCause, PartName},
@@ -343,7 +343,7 @@ pub struct OrderFacts {
     /// Its epoch.
     pub epoch: u32,
     /// The lots being opened.
-    pub lots: Vec<LotNo>,
+    pub lots: BTreeSet<LotNo>,
     /// When its time ends.
     pub window_closes_at: Moment,
 }
