@@ -30,7 +30,6 @@ mod project;
 mod refusals;
 mod restoring;
 pub mod room;
-mod room_frames;
 pub mod sessions;
 pub mod sign_in;
 mod slot;

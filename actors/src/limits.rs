@@ -4,10 +4,13 @@
 
 use std::time::Duration;
 
+pub use kaibiao_engine::{
+    reaction::judging::{PROJECT_LOADS_MAX, STORE_LOOKS_MAX},
+    session::ROOM_VIEWERS_MAX,
+};
+
 /// Deliveries (frames) a connection may be behind before it is cut.
 pub const SINK_DELIVERIES_MAX: usize = 256;
-/// Streams followed in one room.
-pub const ROOM_VIEWERS_MAX: usize = 20_000;
 /// Messages waiting for a project's actor; a thousand asks at once are a busy minute.
 pub const PROJECT_MAILBOX_MAX: usize = 1_024;
 /// Messages waiting for the directory's actor.
@@ -36,8 +39,6 @@ pub const DIAGNOSES_MAX: usize = 2;
 pub const PROJECTS_MAX: usize = 1_000_000;
 /// How often an ask is given to a new actor after the old one died with it, before it is told `busy`.
 pub const ASK_ATTEMPTS_MAX: usize = 4;
-/// How often the intake tries to load a project that cannot be read: about a minute, with the house's own attempts.
-pub const PROJECT_LOADS_MAX: usize = 120;
 /// How long the platform's own parts wait before they ask again what was refused as busy.
 pub const RETRY: Duration = Duration::from_millis(100);
 /// How long after an actor's death it is started anew where nobody asks for it earlier, in milliseconds: not in a
@@ -49,5 +50,3 @@ pub const IDLE_MS: i64 = 5 * 60_000;
 pub const SLOW_APPEND: Duration = Duration::from_millis(500);
 /// How often the house looks for idle projects.
 pub const IDLE_SWEEP: Duration = Duration::from_secs(30);
-/// How often a staged final is read, [`RETRY`] apart, before its bytes count as lost.
-pub const STORE_LOOKS_MAX: usize = 50;

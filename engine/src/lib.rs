@@ -8,6 +8,7 @@
 //! - [`project`]: the project's state, what may be done to it by whom, and what happened.
 //! - [`directory`]: organisations, people, certificates, roots of trust.
 //! - [`reaction`]: what the platform itself should do next.
+//! - [`session`]: what reaches one connection, and what is cut.
 //! - [`visibility`]: who may see what; nothing leaves the server but through it.
 //! - [`refusals`]: the words and the rule of every refusal; [`rules`]: the rules as data.
 //! - [`invariants`]: what must hold always, as predicates.
@@ -22,5 +23,6 @@ pub mod project;
 pub mod reaction;
 pub mod refusals;
 pub mod rules;
+pub mod session;
 pub mod stored;
 pub mod visibility;

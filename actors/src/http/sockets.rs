@@ -17,7 +17,6 @@
 //! | 4005 | `view_changed` | what may be seen has changed: subscribe again |
 
 use std::{
-    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -25,6 +24,7 @@ use std::{
 use actix_web::{HttpRequest, HttpResponse, rt, web};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, ProtocolError};
 use futures_util::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
+use kaibiao_engine::session::Subscriptions;
 use kaibiao_protocol::{
     frame::{Answer, Ask, FRAME_BYTES_MAX, Request, Response, StreamName},
     refusal::{Refusal, RefusalCode},
@@ -129,9 +129,7 @@ struct Socket {
     ended: watch::Receiver<Option<SessionEnd>>,
     stopping: watch::Receiver<bool>,
     in_work: FuturesUnordered<LocalBoxFuture<'static, Answered>>,
-    /// Joins in work: their events wait until they are answered.
-    joining: usize,
-    subscribed: BTreeSet<StreamName>,
+    subscriptions: Subscriptions,
     allowance: Allowance,
     heard: Instant,
 }
@@ -145,8 +143,7 @@ impl Socket {
             stopping: desk.stopping.subscribe(),
             allowance: Allowance::new(limits.asks_per_second, limits.asks_burst),
             in_work: FuturesUnordered::new(),
-            joining: 0,
-            subscribed: BTreeSet::new(),
+            subscriptions: Subscriptions::new(),
             heard: Instant::now(),
             desk,
             session,
@@ -162,8 +159,8 @@ impl Socket {
             Ok(never) => match never {},
             Err(why) => why,
         };
-        for stream in &self.subscribed {
-            self.desk.house.leave_room(stream, self.sink.id());
+        for stream in self.subscriptions.end() {
+            self.desk.house.leave_room(&stream, self.sink.id());
         }
         tracing::debug!(?why, "a socket closes");
         // Asks in work are dropped with the socket: their commands go on, only nobody is told.
@@ -182,7 +179,7 @@ impl Socket {
             tokio::select! {
                 why = over(&mut self.ended, &mut self.stopping) => return Err(why),
                 Some(answered) = self.in_work.next(), if !self.in_work.is_empty() => self.answer(answered).await?,
-                delivery = self.source.next(), if self.joining == 0 => match delivery {
+                delivery = self.source.next(), if self.subscriptions.may_send() => match delivery {
                     Ok(Delivery::Frame(frame)) => self.send(frame).await?,
                     Ok(Delivery::Backlog(frames)) => {
                         for frame in frames {
@@ -241,24 +238,22 @@ impl Socket {
         let id = request.id;
         match request.ask {
             Ask::Unsubscribe { stream } => {
-                if !self.subscribed.remove(&stream) {
-                    return self.refuse(id, refuse(RefusalCode::Unknown)).await;
+                if let Err(code) = self.subscriptions.leave(&stream) {
+                    return self.refuse(id, refuse(code)).await;
                 }
                 self.desk.house.leave_room(&stream, self.sink.id());
                 self.answer(Answered { id, joining: None, outcome: Ok(Answer::Done { at }) }).await
-            }
-            Ask::Subscribe { stream, .. } if self.subscribed.contains(&stream) => {
-                self.refuse(id, refuse(RefusalCode::AlreadyExists)).await
-            }
-            Ask::Subscribe { .. } if self.subscribed.len() + self.joining >= limits.subscriptions_max => {
-                self.refuse(id, refuse(RefusalCode::Busy)).await
             }
             ask => {
                 let joining = match &ask {
                     Ask::Subscribe { stream, .. } => Some(stream.clone()),
                     _ => None,
                 };
-                self.joining += usize::from(joining.is_some());
+                let joined =
+                    joining.as_ref().map(|stream| self.subscriptions.join(stream, limits.subscriptions_max));
+                if let Some(Err(code)) = joined {
+                    return self.refuse(id, refuse(code)).await;
+                }
                 let asking = Asking {
                     desk: self.desk.clone(),
                     session: self.session.clone(),
@@ -280,10 +275,7 @@ impl Socket {
             Err(refused) => Response::Refused { id, refused },
         };
         if let Some(stream) = joining {
-            self.joining -= 1;
-            if matches!(response, Response::Ok { .. }) {
-                self.subscribed.insert(stream);
-            }
+            self.subscriptions.answered(&stream, matches!(response, Response::Ok { .. }));
         }
         let text = serde_json::to_string(&response).expect("an answer has a JSON form");
         self.send(text.into()).await

@@ -13,6 +13,10 @@ pub mod opening;
 pub mod tending;
 pub mod wakes;
 
+pub mod judging;
+pub mod reception;
+pub mod tickets;
+
 use kaibiao_protocol::{
     ids::BidId,
     moment::Moment,

@@ -5,6 +5,7 @@
 //! passes before the records are published, because no event before that holds one.
 
 mod events;
+mod frames;
 mod views;
 
 use kaibiao_protocol::{
@@ -15,6 +16,7 @@ use kaibiao_protocol::{
 };
 
 pub use events::{Projected, RoomLog, own_events, room_event};
+pub use frames::{Frame, RoomFrames, Shared};
 pub use views::{project_row, project_view, room_view};
 
 use crate::project::{Project, takes_part_in};

@@ -6,11 +6,6 @@
 use std::collections::BTreeMap;
 
 use bytestring::ByteString;
-use kaibiao_engine::{
-    keeper::Recorded,
-    project::Project,
-    visibility::{Audience, RoomLog, Viewer},
-};
 use kaibiao_protocol::{
     event::ProjectEvent,
     frame::{Notice, StreamName},
@@ -18,9 +13,16 @@ use kaibiao_protocol::{
     view::ViewEvent,
 };
 
+use super::{Audience, RoomLog, Viewer};
+use crate::{keeper::Recorded, project::Project};
+
+/// One frame's text. Shared, not copied: the web server sends this very type, so a frame for ten thousand viewers is
+/// made once and counted, never cloned.
+pub type Frame = ByteString;
+
 /// A stream of frames, the same for all who may follow it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Shared {
+pub enum Shared {
     /// The room as one audience sees it.
     Room(Audience),
     /// What concerns one supplier alone.
@@ -29,7 +31,7 @@ pub(crate) enum Shared {
 
 impl Shared {
     /// What a viewer follows under a stream's name; none where it has no such stream.
-    pub(crate) fn of(viewer: &Viewer, stream: &StreamName) -> Option<Self> {
+    pub fn of(viewer: &Viewer, stream: &StreamName) -> Option<Self> {
         match stream {
             StreamName::Room(_) => Some(Shared::Room(viewer.audience)),
             StreamName::Own(_) => viewer.supplier.clone().map(Shared::Own),
@@ -38,43 +40,47 @@ impl Shared {
 }
 
 /// A project's frames so far.
-pub(crate) struct RoomFrames {
+pub struct RoomFrames {
     id: ProjectId,
     /// The position of the last record taken in.
     cursor: u64,
     log: RoomLog,
-    streams: BTreeMap<Shared, Vec<ByteString>>,
+    streams: BTreeMap<Shared, Vec<Frame>>,
 }
 
 impl RoomFrames {
-    pub(crate) fn new(id: ProjectId) -> Self {
+    /// Before the first record.
+    pub fn new(id: ProjectId) -> Self {
         Self { id, cursor: 0, log: RoomLog::new(), streams: BTreeMap::new() }
     }
 
     /// The position of the last record taken in.
-    pub(crate) fn cursor(&self) -> u64 {
+    pub fn cursor(&self) -> u64 {
         self.cursor
     }
 
     /// The project as of the last record taken in.
-    pub(crate) fn project(&self) -> &Project {
+    pub fn project(&self) -> &Project {
         self.log.project()
     }
 
     /// The last `seq` of a stream.
-    pub(crate) fn last_seq(&self, stream: &Shared) -> u64 {
+    pub fn last_seq(&self, stream: &Shared) -> u64 {
         self.streams.get(stream).map_or(0, |frames| frames.len() as u64)
     }
 
     /// The frames of a stream after `since`.
-    pub(crate) fn after(&self, stream: &Shared, since: u64) -> &[ByteString] {
+    pub fn after(&self, stream: &Shared, since: u64) -> &[Frame] {
         let frames = self.streams.get(stream).map_or(&[][..], Vec::as_slice);
         let from = usize::try_from(since).unwrap_or(usize::MAX).min(frames.len());
         &frames[from..]
     }
 
     /// Takes in records in order and gives the new frames of each stream. Records taken in before are passed over.
-    pub(crate) fn take(&mut self, records: &[Recorded<ProjectEvent>]) -> BTreeMap<Shared, Vec<ByteString>> {
+    ///
+    /// # Panics
+    /// If a record is missing: whoever follows a journal reads what it has not taken in.
+    pub fn take(&mut self, records: &[Recorded<ProjectEvent>]) -> BTreeMap<Shared, Vec<Frame>> {
         let mut new = BTreeMap::new();
         for record in records {
             self.take_one(record, &mut new);
@@ -82,7 +88,7 @@ impl RoomFrames {
         new
     }
 
-    fn take_one(&mut self, record: &Recorded<ProjectEvent>, new: &mut BTreeMap<Shared, Vec<ByteString>>) {
+    fn take_one(&mut self, record: &Recorded<ProjectEvent>, new: &mut BTreeMap<Shared, Vec<Frame>>) {
         if record.seq <= self.cursor {
             return;
         }
@@ -104,7 +110,7 @@ impl RoomFrames {
         stream: Shared,
         record: &Recorded<ProjectEvent>,
         event: ViewEvent,
-        new: &mut BTreeMap<Shared, Vec<ByteString>>,
+        new: &mut BTreeMap<Shared, Vec<Frame>>,
     ) {
         let name = match &stream {
             Shared::Room(_) => StreamName::Room(self.id.clone()),
@@ -112,7 +118,7 @@ impl RoomFrames {
         };
         let notice = Notice { stream: name, seq: self.last_seq(&stream) + 1, at: record.at, event };
         let text = serde_json::to_string(&notice).expect("a notice is plain data and serialises");
-        let frame = ByteString::from(text);
+        let frame = Frame::from(text);
         new.entry(stream.clone()).or_default().push(frame.clone());
         self.streams.entry(stream).or_default().push(frame);
     }
