@@ -12,6 +12,7 @@ use super::{
     head::{Head, HeadFile, Mark},
     schema::{self, DATABASE, DATABASE_WAL, HEAD},
     sqlite::{EpochBegins, JournalSettings, SqliteJournal},
+    start::Expected,
     verify,
 };
 
@@ -28,7 +29,7 @@ pub(super) fn copy(source: &Connection, to: &Path) -> Result<Head, JournalFault>
     }
     // One file without a log beside it.
     copy.pragma_update(None, "journal_mode", "DELETE")?;
-    let holds = verify::verify(&copy, Mark::START, Mark::START)?;
+    let holds = verify::verify(&copy, Expected { head: Mark::START, from: Mark::START })?;
     if let Some(broken) = holds.broken {
         return Err(broken.into());
     }

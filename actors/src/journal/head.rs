@@ -63,6 +63,14 @@ impl Mark {
         format!("{facts} {}\n", &check[..CHECK_DIGITS])
     }
 
+    /// The line filled up to a slot.
+    pub(super) fn slot(&self) -> [u8; SLOT_BYTES] {
+        let mut slot = [b' '; SLOT_BYTES];
+        let line = self.line();
+        slot[..line.len()].copy_from_slice(line.as_bytes());
+        slot
+    }
+
     fn parse(slot: &[u8]) -> Option<Mark> {
         let end = slot.iter().position(|byte| *byte == b'\n')?;
         let line = std::str::from_utf8(&slot[..end]).ok()?;
@@ -81,8 +89,8 @@ impl Mark {
 
 const CHECK_DIGITS: usize = 16;
 /// Each slot lies in a page and a sector of its own, so that a torn write of one leaves the other whole.
-const SLOT_BYTES: usize = 4_096;
-const SLOTS: u64 = 2;
+pub(super) const SLOT_BYTES: usize = 4_096;
+pub(super) const SLOTS: u64 = 2;
 
 /// A file of two slots, written in turn.
 pub(super) struct HeadFile {
@@ -101,16 +109,26 @@ pub(super) enum Found {
     Mark(Mark),
 }
 
+impl Found {
+    /// What the bytes of a head file hold.
+    pub(super) fn of(bytes: &[u8]) -> Found {
+        let marks = bytes.chunks(SLOT_BYTES).take(SLOTS as usize).filter_map(Mark::parse);
+        marks.max_by_key(|mark| mark.head.position).map_or(Found::Unreadable, Found::Mark)
+    }
+}
+
 impl HeadFile {
     /// Reads without changing anything.
     pub(super) fn look(path: &Path) -> Result<Found, JournalFault> {
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(Found::Absent),
-            Err(fault) => return Err(JournalFault::disk("read", path)(fault)),
-        };
-        let marks = bytes.chunks(SLOT_BYTES).take(SLOTS as usize).filter_map(Mark::parse);
-        Ok(marks.max_by_key(|mark| mark.head.position).map_or(Found::Unreadable, Found::Mark))
+        match std::fs::read(path) {
+            Ok(bytes) => Ok(Found::of(&bytes)),
+            Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(Found::Absent),
+            Err(fault) => Err(JournalFault::disk("read", path)(fault)),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Writes `mark` into both slots of the file, which is made if it is absent, and syncs it.
@@ -129,11 +147,8 @@ impl HeadFile {
 
     /// Writes `mark` into the older slot; durable only after a sync.
     pub(super) fn write(&mut self, mark: &Mark) -> Result<(), JournalFault> {
-        let mut slot = [b' '; SLOT_BYTES];
-        let line = mark.line();
-        slot[..line.len()].copy_from_slice(line.as_bytes());
         self.file
-            .write_all_at(&slot, self.next_slot * SLOT_BYTES as u64)
+            .write_all_at(&mark.slot(), self.next_slot * SLOT_BYTES as u64)
             .map_err(JournalFault::disk("write", &self.path))?;
         self.next_slot = (self.next_slot + 1) % SLOTS;
         Ok(())

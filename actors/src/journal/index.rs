@@ -13,7 +13,7 @@ use std::{
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{JournalFault, Stream, verify::damaged};
+use super::{JournalFault, Stream, cycle::Placed, verify::damaged};
 
 /// The positions of records that the index does not have yet.
 #[derive(Default)]
@@ -24,14 +24,6 @@ pub(super) struct Recent(RwLock<HashMap<Stream, Run>>);
 pub(super) struct Run {
     pub(super) first_seq: u64,
     pub(super) positions: Vec<u64>,
-}
-
-/// The records of one append, just committed: side by side in their stream and among all records.
-pub(super) struct Placed {
-    pub(super) stream: Stream,
-    pub(super) first_seq: u64,
-    pub(super) first_position: u64,
-    pub(super) count: u64,
 }
 
 impl Recent {

@@ -19,7 +19,7 @@ use super::{
     head::{Head, Mark},
     pending::Answer,
     readers::hash_of,
-    verify::Broken,
+    start::Broken,
 };
 
 /// What befalls one append.

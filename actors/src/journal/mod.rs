@@ -9,6 +9,8 @@
 //! What is absent: a way to change or take back a record, and a way to write without an expected version.
 
 mod backup;
+mod cycle;
+mod database;
 mod fault;
 mod head;
 mod index;
@@ -18,7 +20,10 @@ mod meters;
 mod pending;
 mod readers;
 mod schema;
+#[cfg(feature = "practice")]
+pub mod simulated;
 mod sqlite;
+mod start;
 mod stream;
 mod syncer;
 mod verify;

@@ -10,10 +10,8 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use zeroize::Zeroizing;
 
 use super::{
-    JournalFault, READ_BYTES_MAX, READ_RECORDS_MAX, StoredRecord, Stream,
-    index::Recent,
-    schema,
-    verify::{Broken, damaged},
+    JournalFault, READ_BYTES_MAX, READ_RECORDS_MAX, StoredRecord, Stream, index::Recent, schema,
+    start::Broken, verify::damaged,
 };
 
 /// Connections for reading; one more reader waits until one is free.

@@ -24,14 +24,15 @@ use zeroize::Zeroizing;
 use super::{
     APPEND_BYTES_MAX, APPEND_RECORDS_MAX, Append, AppendFault, Journal, JournalFault, JournalMeters, Pending,
     QUEUE_APPENDS_MAX, StoredRecord, Stream, WritingEnd, backup,
-    head::{Found, Head, HeadFile, Mark},
+    cycle::Cycle,
+    head::{Head, HeadFile, Mark},
     index::{self, Recent},
     readers::Readers,
     schema::{self, Content, DATABASE, HEAD, VERIFIED},
-    syncer::Syncer,
-    verify::{self, Holds},
-    wal,
-    writer::{Job, Tails, Writer},
+    start::{self, Expected, Holds},
+    syncer::SyncedHead,
+    verify, wal,
+    writer::{Job, Writer},
 };
 use crate::clock::wall_clock;
 
@@ -165,20 +166,16 @@ impl SqliteJournal {
         let readers = Readers::open(folder)?;
         let shared = Arc::new(Shared::new(holds.mark));
         let (jobs, taken) = bounded(QUEUE_APPENDS_MAX);
-        let syncer = Syncer::start(head_file.for_syncing()?)
-            .map_err(JournalFault::disk("start a thread for", folder))?;
+        let head = SyncedHead::start(head_file)?;
         let writer = Writer {
             connection,
             jobs: taken,
             shared: Arc::clone(&shared),
-            mark: holds.mark,
-            head_file,
-            syncer,
+            cycle: Cycle::new(holds.mark),
+            head,
             verified_file,
             epoch: epoch_id,
             checkpoint_frames: settings.checkpoint_frames,
-            tails: Tails::default(),
-            placed: Vec::new(),
             commits_since_look: 0,
         };
         let writer = thread::Builder::new()
@@ -327,9 +324,10 @@ impl Shared {
 
     /// Ends writing for good in this process.
     pub(super) fn end_writing(&self, end: WritingEnd) {
-        tracing::error!(?end, "writing to the journal has ended: start the server anew");
         // The first reason stands.
-        let _ = self.ended.set(end);
+        if self.ended.set(end.clone()).is_ok() {
+            tracing::error!(?end, "writing to the journal has ended: start the server anew");
+        }
     }
 
     fn meters(&self, queued: usize) -> JournalMeters {
@@ -358,13 +356,7 @@ fn check(folder: &Path, verify_whole_records_max: u64) -> Result<(Connection, Ch
     let head_path = folder.join(HEAD);
     let found = HeadFile::look(&head_path)?;
     if !folder.join(DATABASE).exists() {
-        match found {
-            Found::Mark(mark) if mark.head != Head::START => {
-                return Err(JournalFault::JournalMissing { head: mark.head.position });
-            }
-            Found::Unreadable => return Err(JournalFault::HeadUnreadable { path: head_path }),
-            Found::Mark(_) | Found::Absent => {}
-        }
+        start::may_begin(&found, &head_path)?;
     }
     let mut connection = schema::open_writer(folder)?;
     let never_started = match schema::content(&connection, folder)? {
@@ -382,22 +374,13 @@ fn check(folder: &Path, verify_whole_records_max: u64) -> Result<(Connection, Ch
         }
     };
     let torn_frames = wal::frames_not_taken(&connection, folder)?;
-    let head = match found {
-        Found::Mark(mark) => mark,
-        Found::Absent | Found::Unreadable if never_started => Mark::START,
-        Found::Absent | Found::Unreadable => return Err(JournalFault::HeadUnreadable { path: head_path }),
-    };
-    let verified = match HeadFile::look(&folder.join(VERIFIED))? {
-        Found::Mark(mark) => mark,
-        Found::Absent | Found::Unreadable => Mark::START,
-    };
-    // Both were synced: the later one tells how far the journal had come.
-    let head = if verified.head.position > head.head.position { verified } else { head };
-    let from = if verified.head.position > verify_whole_records_max { verified } else { Mark::START };
-    let (holds, from) = match verify::verify(&connection, from, head) {
-        Ok(holds) => (holds, from),
+    let verified = HeadFile::look(&folder.join(VERIFIED))?;
+    let expected = start::expected(found, verified, never_started, verify_whole_records_max, &head_path)?;
+    let whole = Expected { from: Mark::START, ..expected };
+    let (holds, from) = match verify::verify(&connection, expected) {
+        Ok(holds) => (holds, expected.from),
         // The mark itself may be what is wrong, and going through all of it names the place of the damage.
-        Err(_) if from != Mark::START => (verify::verify(&connection, Mark::START, head)?, Mark::START),
+        Err(_) if expected.from != Mark::START => (verify::verify(&connection, whole)?, Mark::START),
         Err(fault) => return Err(fault),
     };
     if from == Mark::START {

@@ -8,8 +8,43 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded, never};
 
+use super::{
+    JournalFault,
+    cycle::HeadSlots,
+    head::{HeadFile, Mark},
+};
+
+/// A head file with the thread that syncs it.
+pub(super) struct SyncedHead {
+    file: HeadFile,
+    syncer: Syncer,
+}
+
+impl SyncedHead {
+    /// Starts the thread.
+    pub(super) fn start(file: HeadFile) -> Result<Self, JournalFault> {
+        let syncer = Syncer::start(file.for_syncing()?)
+            .map_err(JournalFault::disk("start a thread for", file.path()))?;
+        Ok(Self { file, syncer })
+    }
+}
+
+impl HeadSlots for SyncedHead {
+    fn write(&mut self, mark: &Mark) -> Result<(), String> {
+        self.file.write(mark).map_err(|fault| fault.to_string())
+    }
+
+    fn begin_sync(&mut self) {
+        self.syncer.begin();
+    }
+
+    fn wait_sync(&mut self) -> Result<(), String> {
+        self.syncer.wait().map_err(|fault| fault.to_string())
+    }
+}
+
 /// Syncs one file on demand; at most one sync is under way.
-pub(super) struct Syncer {
+struct Syncer {
     /// Dropped to end the thread.
     ask: Option<Sender<()>>,
     told: Receiver<io::Result<()>>,
@@ -19,7 +54,7 @@ pub(super) struct Syncer {
 
 impl Syncer {
     /// Starts the thread.
-    pub(super) fn start(file: File) -> io::Result<Self> {
+    fn start(file: File) -> io::Result<Self> {
         let (ask, asked) = bounded::<()>(1);
         let (tell, told) = bounded(1);
         let thread = thread::Builder::new().name("journal-head".to_owned()).spawn(move || {
@@ -33,7 +68,7 @@ impl Syncer {
     }
 
     /// Begins a sync of all that was written so far. The one before must have been waited for.
-    pub(super) fn begin(&mut self) {
+    fn begin(&mut self) {
         debug_assert!(!self.under_way, "a sync is begun only when the one before was waited for");
         let ask = self.ask.as_ref().expect("the sender lives as long as the syncer");
         self.under_way = ask.send(()).is_ok();
@@ -43,7 +78,7 @@ impl Syncer {
     ///
     /// # Errors
     /// It failed: what the disk holds of the file is unknown.
-    pub(super) fn wait(&mut self) -> io::Result<()> {
+    fn wait(&mut self) -> io::Result<()> {
         if !std::mem::take(&mut self.under_way) {
             return Ok(());
         }

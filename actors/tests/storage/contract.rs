@@ -1,15 +1,16 @@
-//! The contract of a journal, held against both journals.
+//! The contract of a journal, held against all three journals.
 
 use kaibiao_actors::journal::{
     APPEND_RECORDS_MAX, Append, AppendFault, Head, Journal, READ_RECORDS_MAX, SqliteJournal,
     memory::MemoryJournal,
+    simulated::{SharedSimJournal, SimDisk},
 };
 use kaibiao_engine::keeper::{SideSpace, SideWrite};
 use zeroize::Zeroizing;
 
 use crate::tools::{append, at, hash_after, payload, read_all, stream, write};
 
-macro_rules! on_both_journals {
+macro_rules! on_all_journals {
     ($($(#[doc = $about:literal])* $name:ident),+ $(,)?) => {
         mod on_sqlite {
             $(#[test]
@@ -24,10 +25,16 @@ macro_rules! on_both_journals {
                 super::$name(&super::MemoryJournal::new());
             })+
         }
+        mod on_a_simulated_disk {
+            $(#[test]
+            fn $name() {
+                super::$name(&super::SharedSimJournal::open(&super::SimDisk::new()).unwrap());
+            })+
+        }
     };
 }
 
-on_both_journals! {
+on_all_journals! {
     records_come_back_as_written_and_chained,
     a_wrong_expected_version_fails_its_own_append_alone,
     an_append_that_conflicts_leaves_nothing_behind,
