@@ -7,6 +7,7 @@
 mod machine;
 mod report;
 pub mod room;
+pub mod sockets;
 pub mod supplier;
 mod turns;
 

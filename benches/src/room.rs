@@ -50,7 +50,7 @@ use crate::supplier::{Filling, lot};
 type Fallible<T> = Result<T, Box<dyn Error>>;
 
 /// 2026-06-01 09:00 in Beijing.
-const MORNING: Moment = Moment(1_780_275_600_000_000);
+pub const MORNING: Moment = Moment(1_780_275_600_000_000);
 
 /// A house on a real journal and a clock that the bench turns.
 pub struct Room {
@@ -140,6 +140,14 @@ impl Room {
             threads,
         };
         let house = House::start(parts).await?;
+        Self::furnish(house, hands, suppliers).await
+    }
+
+    /// Registers so many suppliers, an agency and a school in a house whose clock these hands turn.
+    ///
+    /// # Errors
+    /// The house refuses.
+    pub async fn furnish(house: House, hands: Arc<Hands>, suppliers: usize) -> Fallible<Self> {
         let (span, key) =
             (Span { from: Moment(0), until: Moment(2_840_140_800_000_000) }, SoftKey::generate()?);
         let authority = PracticeCa::new("Tiangu", span.from, span.until)?;
@@ -201,7 +209,15 @@ impl Room {
     /// # Errors
     /// The house refuses.
     pub async fn publish(&self, project: &ProjectId) -> Fallible<Moment> {
-        let deadline = self.house.clock().present().plus_minutes(60);
+        self.publish_for(project, 60).await
+    }
+
+    /// Publishes a project that ends so many minutes from now.
+    ///
+    /// # Errors
+    /// The house refuses.
+    pub async fn publish_for(&self, project: &ProjectId, minutes: u32) -> Fallible<Moment> {
+        let deadline = self.house.clock().present().plus_minutes(minutes);
         let much = Fen::new(100_000_000_000).ok_or("an amount")?;
         let the_lot = LotSpec {
             name: "标项1".to_owned(),
@@ -271,6 +287,15 @@ impl Room {
             }
         }
         Ok(bids)
+    }
+
+    /// Lets the supplier of this number pack and seal a bid of about so many bytes.
+    ///
+    /// # Errors
+    /// There is no such supplier, or the disk fails.
+    pub fn seal_bid(&self, project: &ProjectId, no: usize, bytes: u64, folder: &Path) -> Fallible<HandedIn> {
+        let member = self.suppliers.get(no).ok_or("no such supplier")?;
+        self.seal(project, member, no as u64, bytes, folder)
     }
 
     fn seal(
