@@ -8,6 +8,12 @@ pub mod draw;
 pub mod fault;
 pub mod kernel;
 pub mod network;
+mod oracle;
+mod people;
+pub mod plan;
+mod run;
 pub mod schedule;
 pub mod stock;
 pub mod wire;
+
+pub use run::{Found, Outcome, run};
