@@ -3,10 +3,8 @@
 //!
 //! Blocks on the disk where the bytes were not checked as they streamed in. Opens nothing: nobody here has a key.
 
-use kaibiao_engine::{directory::Directory, project::Project};
-use kaibiao_protocol::{
-    bid::BidFacts, digest::Digest, ids::OrganisationId, moment::Moment, refusal::RefusalCode,
-};
+use kaibiao_engine::{directory::Directory, project::Project, reaction::judging::Claims};
+use kaibiao_protocol::{bid::BidFacts, digest::Digest, ids::OrganisationId, refusal::RefusalCode};
 use kaibiao_sealed::{
     arrival::{Arrival, Arrived},
     certificate::CertificateUse,
@@ -104,20 +102,13 @@ const READ_AT_ONCE_BYTES: usize = 1 << 20;
 
 fn check_binding(header: &Header, one: &Final, grounds: &Grounds<'_>) -> Result<(), RefusalCode> {
     let binding = &header.binding;
-    let spec = grounds.project.spec().ok_or(RefusalCode::Unknown)?;
-    if binding.project != one.project {
-        return Err(RefusalCode::OtherProject);
-    }
-    if binding.supplier != one.supplier {
-        return Err(RefusalCode::OtherSupplier);
-    }
-    if !binding.lots.iter().all(|lot| spec.lots.contains_key(lot)) {
-        return Err(RefusalCode::OtherLots);
-    }
-    if binding.opening_key != key_id(grounds.opening_key) {
-        return Err(RefusalCode::OtherPlatform);
-    }
-    Ok(())
+    let claims = Claims {
+        project: &binding.project,
+        supplier: &binding.supplier,
+        lots: &binding.lots,
+        for_this_platform: binding.opening_key == key_id(grounds.opening_key),
+    };
+    one.check_claims(&claims, grounds.project)
 }
 
 /// A certificate must hold at the stamp's moment and be bound to an account of the supplier. Later expiry never
@@ -163,9 +154,4 @@ fn facts_of(header: Header, one: &Final, directory: &Directory) -> BidFacts {
         parts: header.part_facts(),
         lots: header.binding.lots,
     }
-}
-
-/// Whether a stamp is before the deadline of the project as committed, and it still receives.
-pub(crate) fn in_time(project: &Project, one: &Final, at: Moment) -> Result<(), RefusalCode> {
-    project.may_upload(&one.supplier, one.size_bytes, at).map_err(|refusal| refusal.code)
 }

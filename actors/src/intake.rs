@@ -5,35 +5,37 @@
 //! project is not counted before every ticket stamped earlier has its verdict. A restart finishes staged finals
 //! with their old stamps.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::rand::fill;
 use dashmap::DashMap;
 use kaibiao_engine::{
     keeper::SideSpace,
     project::{Bid, Project},
+    reaction::{
+        judging::{Judging, asker},
+        reception::{LeftFinal, Met, Reception},
+    },
 };
 use kaibiao_protocol::{
     bid::BidFacts,
     blob::Blob,
     command::ProjectCommand,
     digest::Digest,
-    ids::{BidId, FileId, OrganisationId, ProjectId, UploadId},
+    ids::{BidId, OrganisationId, ProjectId},
     moment::Moment,
     refusal::{Refusal, RefusalCode},
     view::UploadVerdict,
 };
 use kaibiao_sealed::{arrival::Arrived, digest::sha256_of};
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
 use zeroize::Zeroizing;
 
+pub(crate) use kaibiao_engine::reaction::judging::Final;
+
 use crate::{
     house::{House, StartFault},
-    judging::{Judging, asker, paper},
+    judging::{End, judge, paper},
     limits::{FINALS_CHECKED_MAX, FINALS_MAX, FINALS_OF_SUPPLIER_MAX},
     messages::{AskProject, FinishUpload, UploadPurpose},
     refusals::refuse,
@@ -42,29 +44,11 @@ use crate::{
     tickets::{OpenTicket, Ticket, Tickets},
 };
 
-/// A stamped final: what is kept of it until its verdict.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Final {
-    pub(crate) project: ProjectId,
-    pub(crate) upload: UploadId,
-    pub(crate) bid: BidId,
-    pub(crate) supplier: OrganisationId,
-    pub(crate) file: FileId,
-    pub(crate) size_bytes: u64,
-    /// The stamp: when its last byte was in.
-    pub(crate) received_at: Moment,
-    /// The contact form, wrapped under the store key.
-    pub(crate) contact: Blob,
-    /// The salted digest of the contact form.
-    pub(crate) contact_digest: Digest,
-}
-
 /// The intake of a house.
 pub(crate) struct Intake {
-    desks: DashMap<ProjectId, Arc<Desk>>,
+    desks: DashMap<ProjectId, Tickets>,
     /// Finals on their way, each with where its verdict will be told.
-    running: Mutex<BTreeMap<(ProjectId, OrganisationId, UploadId), Verdicts>>,
+    running: Mutex<Reception<Verdicts>>,
     /// Turns for syncing and checking.
     pub(crate) turns: Arc<Semaphore>,
     pub(crate) trust: Arc<TrustShelf>,
@@ -72,34 +56,11 @@ pub(crate) struct Intake {
 
 type Verdicts = watch::Receiver<Option<UploadVerdict>>;
 
-/// The tickets of one project.
-#[derive(Default)]
-struct Desk {
-    all: Tickets,
-    by_supplier: Mutex<BTreeMap<OrganisationId, Tickets>>,
-}
-
 /// The stamp of a final, taken at the instant its last byte came in: what is still hashed and written then makes
 /// nobody late. Dropped without being handed in, it was never a final.
 pub struct StampedFinal {
-    places: Places,
-    received_at: Moment,
-}
-
-/// A final's places among all and among its supplier's.
-struct Places {
     ticket: Ticket,
-    own: Ticket,
-}
-
-impl Desk {
-    fn take(&self, supplier: &OrganisationId, all_max: usize, own_max: usize) -> Option<Places> {
-        let own = {
-            let mut by_supplier = self.by_supplier.lock().unwrap_or_else(PoisonError::into_inner);
-            by_supplier.entry(supplier.clone()).or_default().clone()
-        };
-        Some(Places { own: own.take(own_max)?, ticket: self.all.take(all_max)? })
-    }
+    received_at: Moment,
 }
 
 impl Intake {
@@ -112,23 +73,26 @@ impl Intake {
         }
     }
 
-    fn desk(&self, project: &ProjectId) -> Arc<Desk> {
-        Arc::clone(&self.desks.entry(project.clone()).or_default())
+    fn desk(&self, project: &ProjectId) -> Tickets {
+        if let Some(desk) = self.desks.get(project) {
+            return desk.clone();
+        }
+        self.desks.entry(project.clone()).or_default().clone()
     }
 
     /// Waits until everything stamped before this call has its verdict.
     pub(crate) async fn drained(&self, project: &ProjectId) {
-        self.desk(project).all.drained().await;
+        self.desk(project).drained().await;
     }
 
     /// A ticket for a command that must be decided before the count if it is stamped before the deadline.
     pub(crate) fn ticket(&self, project: &ProjectId) -> Option<Ticket> {
-        self.desk(project).all.take(FINALS_MAX)
+        self.desk(project).take(FINALS_MAX)
     }
 
     /// How many tickets of a project are open.
     pub(crate) fn open(&self, project: &ProjectId) -> usize {
-        self.desks.get(project).map_or(0, |desk| desk.all.open())
+        self.desks.get(project).map_or(0, |desk| desk.open())
     }
 
     /// Takes up the finals that a crash left without a verdict, each with its old stamp. Their tickets are open
@@ -145,12 +109,12 @@ impl Intake {
             Ok::<Vec<Final>, StartFault>(found)
         });
         for one in reading.await.map_err(|_| StartFault::NoThread)?? {
-            let places = self.desk(&one.project).take(&one.supplier, usize::MAX, usize::MAX);
-            let places = places.expect("a restart's own finals are not limited");
-            let (tell, verdicts) = watch::channel(None);
-            self.note_running(&one, verdicts);
+            let ticket = self.desk(&one.project).take_for(&one.supplier, usize::MAX, usize::MAX);
+            let ticket = ticket.expect("a restart's own finals are not limited").until_verdict();
             tracing::debug!(project = %one.project, upload = %one.upload, "a staged final is taken up again");
-            self.begin(house, Work { one, arrived: None, staged: true, places, tell });
+            let core = Judging::resumed(one, true, house.clock().present());
+            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            self.begin(house, &mut running, Work { core, arrived: None, ticket });
         }
         Ok(())
     }
@@ -179,30 +143,37 @@ impl Intake {
         supplier: &OrganisationId,
     ) -> Result<StampedFinal, Refusal> {
         // Full is told before the stamp: who is told `busy` was not stamped and tries again.
-        let places = self.desk(project).take(supplier, FINALS_MAX, FINALS_OF_SUPPLIER_MAX);
-        let Some(places) = places else {
+        let ticket = self.desk(project).take_for(supplier, FINALS_OF_SUPPLIER_MAX, FINALS_MAX);
+        let Some(ticket) = ticket else {
             house.metrics().note_busy("intake");
             return Err(refuse(RefusalCode::Busy));
         };
         // After the ticket, so that no stamp is older than its ticket.
-        Ok(StampedFinal { places, received_at: house.clock().now() })
+        Ok(StampedFinal { ticket, received_at: house.clock().now() })
     }
 
-    /// Stamps the final, unless the same one is on its way: then its verdict serves both.
+    /// Stamps the final, unless the same one is on its way: then its verdict serves both; or was left without a
+    /// verdict: then that one is taken up, with its own stamp.
     fn register(&self, house: &House, mut upload: FinishUpload) -> Result<Verdicts, UploadVerdict> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let name = (upload.project.clone(), upload.supplier.clone(), upload.upload);
-        if let Some(verdicts) = running.get(&name) {
-            return Ok(verdicts.clone());
+        match running.meet(&name) {
+            Met::Running(verdicts) => return Ok(verdicts.clone()),
+            Met::Left(LeftFinal { one, staged, ticket }) => {
+                let ticket = self.desk(&one.project).hold_again(ticket);
+                let core = Judging::resumed(one, staged, house.clock().present());
+                return Ok(self.begin(house, &mut running, Work { core, arrived: None, ticket }));
+            }
+            Met::Nobody => {}
         }
         let stamped = match upload.stamped.take() {
             Some(stamped) => Ok(stamped),
             None => self.stamp(house, &upload.project, &upload.supplier),
         };
-        let StampedFinal { places, received_at } =
+        let StampedFinal { ticket, received_at } =
             stamped.map_err(|refusal| UploadVerdict::Refused { refusal, notice: None })?;
         let (contact, contact_digest) = wrapped_contact(house, &upload);
-        let one = Final {
+        let core = Judging::new(Final {
             project: upload.project,
             upload: upload.upload,
             bid: upload.bid,
@@ -212,31 +183,37 @@ impl Intake {
             received_at,
             contact,
             contact_digest,
-        };
-        let (tell, verdicts) = watch::channel(None);
-        running.insert(name, verdicts.clone());
-        drop(running);
-        self.begin(house, Work { one, arrived: upload.arrived, staged: false, places, tell });
-        Ok(verdicts)
-    }
-
-    fn note_running(&self, one: &Final, verdicts: Verdicts) {
-        let name = (one.project.clone(), one.supplier.clone(), one.upload);
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(name, verdicts);
+        });
+        let work = Work { core, arrived: upload.arrived, ticket: ticket.until_verdict() };
+        Ok(self.begin(house, &mut running, work))
     }
 
     /// On the house's own threads: the verdict comes even if whoever uploaded goes away.
-    fn begin(&self, house: &House, work: Work) {
+    fn begin(&self, house: &House, running: &mut Reception<Verdicts>, work: Work) -> Verdicts {
+        let (tell, verdicts) = watch::channel(None);
+        running.begin(work.core.one().name(), verdicts.clone());
         let house = house.clone();
         house.clone().spawn(async move {
-            let Work { one, arrived, staged, places, tell } = work;
-            let name = (one.project.clone(), one.supplier.clone(), one.upload);
-            let Places { ticket, own } = places;
-            let ticket = ticket.until_verdict();
-            let verdict = Judging { house: &house, one: &one }.verdict(arrived, staged).await;
-            end(&house, &name, verdict, ticket, &tell);
-            drop(own);
+            let Work { mut core, arrived, ticket } = work;
+            let end = judge(&house, &mut core, arrived, &ticket).await;
+            let mut running = house.intake().running.lock().unwrap_or_else(PoisonError::into_inner);
+            // Whoever waits holds a receiver of its own.
+            match end {
+                End::Verdict(verdict) => {
+                    tell.send_replace(Some(verdict));
+                    running.end(&core.one().name());
+                }
+                End::Left => {
+                    let one = core.one().clone();
+                    tracing::error!(
+                        project = %one.project, upload = %one.upload,
+                        "a stamped final has no verdict now: it and its project wait for the next start"
+                    );
+                    running.leave(LeftFinal { one, staged: core.is_staged(), ticket: ticket.number() });
+                }
+            }
         });
+        verdicts
     }
 
     /// A bid's receipt, from its record.
@@ -250,7 +227,7 @@ impl Intake {
         // Nothing happens by it: the project gives the upload's first answer again, with the place of its record.
         let command = ProjectCommand::SubmitBid { facts: BidFacts::clone(&bid.facts) };
         let done = house.ask_project(AskProject::new(spec.id.clone(), asker(), command)).await?;
-        match paper(house, &spec.id, &done).await {
+        match paper(house, &spec.id, done.first_seq).await {
             Some(UploadVerdict::Received { receipt, .. }) => Ok(receipt),
             Some(UploadVerdict::Restored { .. } | UploadVerdict::Refused { .. }) | None => {
                 Err(refuse(RefusalCode::Busy))
@@ -260,34 +237,9 @@ impl Intake {
 }
 
 struct Work {
-    one: Final,
+    core: Judging,
     arrived: Option<Arrived>,
-    /// Whether stamp and bytes are durable already.
-    staged: bool,
-    places: Places,
-    tell: watch::Sender<Option<UploadVerdict>>,
-}
-
-/// The committed project holds the verdict before the upload stops being one on its way, so a repeat meets
-/// either the one or the other.
-fn end(
-    house: &House,
-    name: &(ProjectId, OrganisationId, UploadId),
-    verdict: Option<UploadVerdict>,
     ticket: OpenTicket,
-    tell: &watch::Sender<Option<UploadVerdict>>,
-) {
-    match verdict {
-        Some(verdict) => {
-            ticket.settle();
-            tell.send_replace(Some(verdict));
-        }
-        None => tracing::error!(
-            project = %name.0, upload = %name.2,
-            "a stamped final has no verdict, for nothing can be written: its project waits for the next start"
-        ),
-    }
-    house.intake().running.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
 }
 
 pub(crate) fn refused(code: RefusalCode) -> UploadVerdict {

@@ -1,17 +1,16 @@
-//! Judging one final: made durable with its stamp, checked, taken in or refused, and its paper.
+//! Judging one final: the shell around [`Judging`], which says what is to be done; here it is done.
 
 use std::sync::Arc;
 
 use kaibiao_engine::{
-    keeper::{Done, SideSpace, SideWrite},
-    project::{Project, UploadFate},
+    keeper::{SideSpace, SideWrite},
+    project::Project,
+    reaction::judging::{CheckFault, Input, Judging, Output, RowFault, Side, asker},
 };
 use kaibiao_protocol::{
-    bid::BidFacts,
     command::ProjectCommand,
-    ids::{CommandId, ProjectId},
+    ids::ProjectId,
     refusal::{Refusal, RefusalCode},
-    role::{Asker, Reactor},
     view::UploadVerdict,
 };
 use kaibiao_sealed::arrival::Arrived;
@@ -20,144 +19,134 @@ use zeroize::Zeroizing;
 use crate::{
     command_ids::derived,
     files::FileFault,
-    final_checks::{CheckEnd, Checked, Grounds, check, in_time},
-    house::{House, copy_of},
+    final_checks::{CheckEnd, Checked, Grounds, check},
+    house::House,
     intake::{Final, contact_name, refused},
     journal::{Append, AppendFault, Stream},
-    limits::{PROJECT_LOADS_MAX, RETRY, STORE_LOOKS_MAX},
     messages::AskProject,
     papers::verdict_of_record,
+    tickets::OpenTicket,
 };
 
-pub(crate) fn asker() -> Asker {
-    Asker::Platform { reactor: Reactor::Intake }
+/// How judging ended.
+pub(crate) enum End {
+    /// With a verdict.
+    Verdict(UploadVerdict),
+    /// Without: nothing can be decided or written now.
+    Left,
 }
 
-/// Under which name a staged final lies.
-fn row_name(one: &Final) -> String {
-    format!("{}/{}/{}", one.project, one.supplier, one.upload)
-}
-
-/// One final on its way to its verdict. None everywhere: nothing can be written any more.
-pub(crate) struct Judging<'a> {
-    pub(crate) house: &'a House,
-    pub(crate) one: &'a Final,
-}
-
-impl Judging<'_> {
-    /// The verdict, sooner or later; `staged`: whether stamp and bytes are durable already.
-    pub(crate) async fn verdict(&self, arrived: Option<Arrived>, staged: bool) -> Option<UploadVerdict> {
-        let Some(project) = self.project().await else {
-            // A project that is there and cannot be loaded gives no verdict; the next start will.
-            let unknown = !self.house.knows(&self.one.project);
-            return if unknown { Some(self.dropped(RefusalCode::Unknown, staged).await) } else { None };
-        };
-        if let Some(fate) = project.upload(&self.one.upload) {
-            return self.again(&project, fate).await;
-        }
-        if let Err(code) = in_time(&project, self.one, self.one.received_at) {
-            return self.refuse(code).await;
-        }
-        if !staged && let Err(end) = self.stage().await {
-            return match end {
-                StageEnd::WritingEnded => None,
-                StageEnd::Refused(code) => Some(self.dropped(code, false).await),
-            };
-        }
-        self.judge(project, arrived).await
-    }
-
-    /// Checks until the store answers: a moment's trouble of it must not cost a bid that came in time.
-    async fn judge(&self, project: Arc<Project>, mut arrived: Option<Arrived>) -> Option<UploadVerdict> {
-        for looks_left in (0..STORE_LOOKS_MAX).rev() {
-            match self.check(project.clone(), arrived.take()).await {
-                Ok(checked) => return self.submit(checked).await,
-                Err(CheckEnd::Refused(code)) => return self.refuse(code).await,
-                Err(CheckEnd::Store(fault)) => {
-                    tracing::error!(upload = %self.one.upload, %fault, looks_left, "a staged final cannot be read");
-                    if self.house.is_stopping() {
-                        // Stamp and bytes are durable: the next start gives the verdict.
-                        return None;
-                    }
-                    tokio::time::sleep(RETRY).await;
+/// Brings a final to its verdict, sooner or later. `arrived`: what the check found that ran while its bytes came.
+pub(crate) async fn judge(
+    house: &House,
+    core: &mut Judging,
+    arrived: Option<Arrived>,
+    ticket: &OpenTicket,
+) -> End {
+    let mut shell = Shell { house, one: core.one().clone(), project: None, arrived, evidence: String::new() };
+    let mut out = Vec::new();
+    core.begin(&mut out);
+    loop {
+        let mut heard = None;
+        for output in out.drain(..) {
+            match output {
+                Output::LoadProject => heard = Some(shell.load().await),
+                Output::SyncBytes => heard = Some(Input::Synced(shell.sync_bytes().await)),
+                Output::WriteRow => heard = Some(Input::RowWritten(shell.write_row().await)),
+                Output::Check => heard = Some(Input::Checked(shell.check().await)),
+                Output::Ask { asked, command, side } => {
+                    let command_id = derived(&core.command_pieces(asked));
+                    let ask = AskProject {
+                        at: Some(shell.one.received_at),
+                        command_id: Some(command_id),
+                        side: side.iter().map(|side| shell.side(*side)).collect(),
+                        ..AskProject::new(shell.one.project.clone(), asker(), ProjectCommand::clone(&command))
+                    };
+                    heard = Some(Input::Answered(house.ask_project(ask).await));
                 }
-            }
-        }
-        // The bytes are lost to us: recorded, so that the supplier holds a signed word of it.
-        self.refuse(RefusalCode::SealedBidDamaged).await
-    }
-
-    /// The project, as soon as it can be loaded: a moment's trouble of the journal must not leave a stamped final
-    /// without its verdict, for the count waits for it.
-    async fn project(&self) -> Option<Arc<Project>> {
-        for _ in 0..PROJECT_LOADS_MAX {
-            let loaded = self.house.project(&self.one.project).await;
-            if loaded.is_some() || !self.house.knows(&self.one.project) || self.house.is_stopping() {
-                return loaded;
-            }
-            tokio::time::sleep(RETRY).await;
-        }
-        None
-    }
-
-    /// The same upload again: the same verdict.
-    async fn again(&self, project: &Project, fate: UploadFate) -> Option<UploadVerdict> {
-        let command = match fate {
-            UploadFate::Received(bid) => {
-                let facts = project.bid(&bid).map(|bid| bid.facts.clone());
-                match facts.filter(|facts| facts.supplier == self.one.supplier) {
-                    Some(facts) => ProjectCommand::SubmitBid { facts: BidFacts::clone(&facts) },
-                    None => return Some(self.unstaged(RefusalCode::UploadTaken).await),
+                Output::Wait { ms } => {
+                    let ms = u64::try_from(ms).unwrap_or_default();
+                    tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
+                    heard = Some(Input::Waited);
                 }
+                Output::DropRow => shell.drop_row().await,
+                Output::DeleteFile => shell.delete_file().await,
+                Output::SettleTicket => ticket.settle(),
+                Output::Recorded { seq } => {
+                    let paper = paper(house, &shell.one.project, seq).await;
+                    // It is taken in or refused for good; only its paper could not be read just now.
+                    return End::Verdict(paper.unwrap_or_else(|| refused(RefusalCode::Busy)));
+                }
+                Output::Refused(refusal) => return End::Verdict(unrecorded(refusal)),
+                Output::Left => return End::Left,
             }
-            UploadFate::Refused { supplier, .. } if supplier != self.one.supplier => {
-                return Some(self.unstaged(RefusalCode::UploadTaken).await);
+        }
+        let heard = heard.expect("until its end, a final asks for one more input");
+        core.handle(heard, house.is_stopping(), &mut out);
+    }
+}
+
+fn unrecorded(refusal: Refusal) -> UploadVerdict {
+    UploadVerdict::Refused { refusal, notice: None }
+}
+
+struct Shell<'a> {
+    house: &'a House,
+    one: Final,
+    /// As it was loaded.
+    project: Option<Arc<Project>>,
+    arrived: Option<Arrived>,
+    /// What the judgement on its certificates rested on.
+    evidence: String,
+}
+
+impl Shell<'_> {
+    async fn load(&mut self) -> Input {
+        match self.house.project(&self.one.project).await {
+            Some(project) => {
+                self.project = Some(project.clone());
+                Input::Loaded(project)
             }
-            UploadFate::Refused { supplier, size_bytes, code, .. } => {
-                ProjectCommand::RefuseUpload { upload: self.one.upload, supplier, size_bytes, code }
-            }
-        };
-        let told = self.ask("again", command, Vec::new()).await?;
-        self.drop_row().await;
-        self.told(told).await
+            None if self.house.knows(&self.one.project) => Input::ProjectUnreadable,
+            None => Input::UnknownProject,
+        }
     }
 
-    /// Makes bytes, stamp and length durable, before anything is checked.
-    async fn stage(&self) -> Result<(), StageEnd> {
+    async fn sync_bytes(&self) -> Result<(), RefusalCode> {
         let (files, file, size) = (self.house.files().clone(), self.one.file, self.one.size_bytes);
         let turns = self.house.intake().turns.clone();
-        let synced = {
-            let _turn = turns.acquire().await;
-            let syncing = tokio::task::spawn_blocking(move || {
-                files.sync(&file)?;
-                files.staged_bytes(&file)
-            });
-            syncing.await.map_err(|_| StageEnd::Refused(RefusalCode::Busy))?
-        };
-        match synced {
-            Ok(found) if found == size => {}
-            Ok(_) => return Err(StageEnd::Refused(RefusalCode::SealedBidDamaged)),
-            Err(fault) => return Err(StageEnd::Refused(code_of(&fault))),
-        }
-        let row = serde_json::to_vec(self.one).expect("a final is plain data and serialises");
-        loop {
-            let put = SideWrite::Put {
-                space: SideSpace::StagedFinal,
-                key: row_name(self.one),
-                value: Zeroizing::new(row.clone()),
-            };
-            match self.house.journal().append(Append::side_only(Stream::Platform, vec![put])).await {
-                Ok(_) => return Ok(()),
-                Err(AppendFault::WritingEnded) => return Err(StageEnd::WritingEnded),
-                Err(AppendFault::NoRoom) => return Err(StageEnd::Refused(RefusalCode::NoRoom)),
-                Err(AppendFault::TooLarge) => return Err(StageEnd::Refused(RefusalCode::FormInvalid)),
-                Err(AppendFault::Busy | AppendFault::Conflict { .. }) => tokio::time::sleep(RETRY).await,
-            }
+        let _turn = turns.acquire().await;
+        let syncing = tokio::task::spawn_blocking(move || {
+            files.sync(&file)?;
+            files.staged_bytes(&file)
+        });
+        match syncing.await.map_err(|_| RefusalCode::Busy)? {
+            Ok(found) if found == size => Ok(()),
+            Ok(_) => Err(RefusalCode::SealedBidDamaged),
+            Err(fault) => Err(code_of(&fault)),
         }
     }
 
-    async fn check(&self, project: Arc<Project>, arrived: Option<Arrived>) -> Result<Checked, CheckEnd> {
+    async fn write_row(&self) -> Result<(), RowFault> {
+        let value = serde_json::to_vec(&self.one).expect("a final is plain data and serialises");
+        let put = SideWrite::Put {
+            space: SideSpace::StagedFinal,
+            key: self.one.row_key(),
+            value: Zeroizing::new(value),
+        };
+        match self.house.journal().append(Append::side_only(Stream::Platform, vec![put])).await {
+            Ok(_) => Ok(()),
+            Err(AppendFault::WritingEnded) => Err(RowFault::WritingEnded),
+            Err(AppendFault::NoRoom) => Err(RowFault::Refused(RefusalCode::NoRoom)),
+            Err(AppendFault::TooLarge) => Err(RowFault::Refused(RefusalCode::FormInvalid)),
+            Err(AppendFault::Busy | AppendFault::Conflict { .. }) => Err(RowFault::Busy),
+        }
+    }
+
+    async fn check(&mut self) -> Result<Box<kaibiao_protocol::bid::BidFacts>, CheckFault> {
         let (house, one) = (self.house.clone(), self.one.clone());
+        let (arrived, project) = (self.arrived.take(), self.project.clone());
+        let project = project.expect("a final is checked against the project that was loaded");
         let turns = house.intake().turns.clone();
         let _turn = turns.acquire().await;
         let checking = tokio::task::spawn_blocking(move || {
@@ -174,115 +163,39 @@ impl Judging<'_> {
             house.files().finish(&one.file).map_err(CheckEnd::Store)?;
             Ok(checked)
         });
-        checking.await.unwrap_or_else(|_| {
+        let checked = checking.await.unwrap_or_else(|_| {
             // What somebody sent made a check panic: that is a bug, and no reason to let the room wait.
             tracing::error!(upload = %self.one.upload, "checking a final panicked");
             Err(CheckEnd::Refused(RefusalCode::SealedBidDamaged))
-        })
+        });
+        match checked {
+            Ok(Checked { facts, evidence }) => {
+                self.evidence = evidence;
+                Ok(Box::new(facts))
+            }
+            Err(CheckEnd::Refused(code)) => Err(CheckFault::Refused(code)),
+            Err(CheckEnd::Store(fault)) => {
+                tracing::error!(upload = %self.one.upload, %fault, "a staged final cannot be read");
+                Err(CheckFault::Store)
+            }
+        }
     }
 
-    async fn submit(&self, checked: Checked) -> Option<UploadVerdict> {
+    fn side(&self, side: Side) -> SideWrite {
         let name = contact_name(&self.one.project, &self.one.bid);
         let put = |space, key, value| SideWrite::Put { space, key, value: Zeroizing::new(value) };
-        let side = || {
-            vec![
-                put(SideSpace::Contact, name.clone(), self.one.contact.0.clone()),
-                put(
-                    SideSpace::Receipt,
-                    format!("{name}/certificates"),
-                    checked.evidence.clone().into_bytes(),
-                ),
-                self.without_row(),
-            ]
-        };
-        let command = ProjectCommand::SubmitBid { facts: checked.facts.clone() };
-        match self.ask("submit", command, side()).await? {
-            Ok(done) => self.told(Ok(done)).await,
-            Err(refusal) => self.refuse(refusal.code).await,
+        match side {
+            Side::Contact => put(SideSpace::Contact, name, self.one.contact.0.clone()),
+            Side::Certificates => {
+                put(SideSpace::Receipt, format!("{name}/certificates"), self.evidence.clone().into_bytes())
+            }
+            Side::DropRow => SideWrite::Delete { space: SideSpace::StagedFinal, key: self.one.row_key() },
         }
     }
 
-    /// Records the refusal and gives the notice of it.
-    async fn refuse(&self, code: RefusalCode) -> Option<UploadVerdict> {
-        let command = ProjectCommand::RefuseUpload {
-            upload: self.one.upload,
-            supplier: self.one.supplier.clone(),
-            size_bytes: self.one.size_bytes,
-            code,
-        };
-        match self.ask("refuse", command, vec![self.without_row()]).await? {
-            Ok(done) => {
-                self.delete_file().await;
-                self.told(Ok(done)).await
-            }
-            // The upload's name was used for something else: that one's file stays.
-            Err(refusal) if refusal.code == RefusalCode::UploadTaken => {
-                Some(self.unstaged(RefusalCode::UploadTaken).await)
-            }
-            Err(refusal) => Some(self.dropped(refusal.code, true).await),
-        }
-    }
-
-    /// Asks until the answer is one. None: nothing can be written.
-    async fn ask(
-        &self,
-        what: &str,
-        command: ProjectCommand,
-        side: Vec<SideWrite>,
-    ) -> Option<Result<Done, Refusal>> {
-        let mut side = Some(side);
-        loop {
-            let ask = AskProject {
-                at: Some(self.one.received_at),
-                command_id: Some(self.command_id(what)),
-                side: side.as_ref().map(|side| side.iter().map(copy_of).collect()).unwrap_or_default(),
-                ..AskProject::new(self.one.project.clone(), asker(), command.clone())
-            };
-            match self.house.ask_project(ask).await {
-                Err(refusal) if refusal.code == RefusalCode::WritingEnded => return None,
-                Err(refusal) if refusal.code == RefusalCode::Busy => {
-                    if self.house.is_stopping() {
-                        return None;
-                    }
-                    tokio::time::sleep(RETRY).await;
-                }
-                told => {
-                    drop(side.take());
-                    return Some(told);
-                }
-            }
-        }
-    }
-
-    fn command_id(&self, what: &str) -> CommandId {
-        derived(&[
-            b"intake",
-            self.one.project.as_str().as_bytes(),
-            self.one.supplier.as_str().as_bytes(),
-            what.as_bytes(),
-            &self.one.upload.0,
-        ])
-    }
-
-    async fn told(&self, told: Result<Done, Refusal>) -> Option<UploadVerdict> {
-        match told {
-            Ok(done) => {
-                let paper = paper(self.house, &self.one.project, &done).await;
-                // It is taken in or refused for good; only its paper could not be read just now.
-                Some(paper.unwrap_or_else(|| refused(RefusalCode::Busy)))
-            }
-            Err(refusal) => Some(UploadVerdict::Refused { refusal, notice: None }),
-        }
-    }
-
-    fn without_row(&self) -> SideWrite {
-        SideWrite::Delete { space: SideSpace::StagedFinal, key: row_name(self.one) }
-    }
-
-    /// Forgets the staged final. If that fails, a restart finds its verdict recorded and forgets it then.
     async fn drop_row(&self) {
-        let forgotten =
-            self.house.journal().append(Append::side_only(Stream::Platform, vec![self.without_row()])).await;
+        let without = vec![self.side(Side::DropRow)];
+        let forgotten = self.house.journal().append(Append::side_only(Stream::Platform, without)).await;
         if let Err(fault) = forgotten {
             tracing::warn!(upload = %self.one.upload, %fault, "a judged final could not be forgotten");
         }
@@ -295,26 +208,6 @@ impl Judging<'_> {
             tracing::warn!(upload = %self.one.upload, %fault, "a refused final could not be deleted");
         }
     }
-
-    /// A refusal that is not recorded: nothing is kept of the final.
-    async fn dropped(&self, code: RefusalCode, staged: bool) -> UploadVerdict {
-        if staged {
-            self.drop_row().await;
-        }
-        self.delete_file().await;
-        refused(code)
-    }
-
-    /// A refusal that leaves the file alone, for it is another upload's.
-    async fn unstaged(&self, code: RefusalCode) -> UploadVerdict {
-        self.drop_row().await;
-        refused(code)
-    }
-}
-
-enum StageEnd {
-    Refused(RefusalCode),
-    WritingEnded,
 }
 
 fn code_of(fault: &FileFault) -> RefusalCode {
@@ -328,11 +221,10 @@ fn code_of(fault: &FileFault) -> RefusalCode {
     }
 }
 
-/// The verdict and paper of the record that a command of the intake left or found.
-pub(crate) async fn paper(house: &House, id: &ProjectId, done: &Done) -> Option<UploadVerdict> {
+/// The verdict and paper of the record at `seq` that a command of the intake left or found.
+pub(crate) async fn paper(house: &House, id: &ProjectId, seq: u64) -> Option<UploadVerdict> {
     let project = house.project(id).await?;
-    let (journal, keys, id, seq) =
-        (house.journal().clone(), house.keys().clone(), id.clone(), done.first_seq);
+    let (journal, keys, id) = (house.journal().clone(), house.keys().clone(), id.clone());
     let reading =
         tokio::task::spawn_blocking(move || verdict_of_record(&*journal, &keys.receipt, &id, &project, seq));
     reading.await.ok().flatten()

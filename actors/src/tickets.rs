@@ -1,14 +1,10 @@
-//! Tickets: what lets a project wait for everything that was stamped before it looked.
-//!
-//! Whoever will stamp something takes a ticket *first*. So a list of open tickets, taken at or after an
-//! instant, holds everything stamped before that instant and not yet settled: a stamp is never older than
-//! its ticket.
+//! Tickets across threads: the table of `engine::reaction::tickets` behind a lock, settled by whoever drops one, and
+//! awaited by whoever counts.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kaibiao_engine::reaction::tickets::{TicketNo, Tickets as Table};
+use kaibiao_protocol::ids::OrganisationId;
 use tokio::sync::Notify;
 
 /// The tickets of one kind of work in one project. Clones are the same tickets.
@@ -17,94 +13,97 @@ pub(crate) struct Tickets(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    open: Mutex<Open>,
+    table: Mutex<Table>,
     settled: Notify,
-}
-
-#[derive(Default)]
-struct Open {
-    next: u64,
-    numbers: BTreeSet<u64>,
 }
 
 impl Tickets {
     /// Takes a ticket; none if so many are open already.
     pub(crate) fn take(&self, open_max: usize) -> Option<Ticket> {
-        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.numbers.len() >= open_max {
-            return None;
-        }
-        open.next += 1;
-        let number = open.next;
-        open.numbers.insert(number);
-        Some(Ticket { tickets: self.clone(), number })
+        let number = self.table().take(open_max)?;
+        Some(Ticket { tickets: Some(self.clone()), number })
+    }
+
+    /// Takes a ticket for an organisation; none if it, or all together, have so many open already.
+    pub(crate) fn take_for(&self, owner: &OrganisationId, own_max: usize, open_max: usize) -> Option<Ticket> {
+        let number = self.table().take_for(owner, own_max, open_max)?;
+        Some(Ticket { tickets: Some(self.clone()), number })
+    }
+
+    /// An open ticket that nobody holds.
+    pub(crate) fn hold_again(&self, number: TicketNo) -> OpenTicket {
+        OpenTicket { tickets: self.clone(), number }
     }
 
     /// How many are open.
     pub(crate) fn open(&self) -> usize {
-        self.0.open.lock().unwrap_or_else(PoisonError::into_inner).numbers.len()
+        self.table().open()
     }
 
     /// Waits until every ticket taken before this call is settled.
     pub(crate) async fn drained(&self) {
-        let last = self.0.open.lock().unwrap_or_else(PoisonError::into_inner).next;
+        let last = self.table().last();
         loop {
             let settled = self.0.settled.notified();
             tokio::pin!(settled);
             // Listens before it looks, so that no settling is missed in between.
             settled.as_mut().enable();
-            let first = {
-                let open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
-                open.numbers.first().copied()
-            };
-            if first.is_none_or(|first| first > last) {
+            if self.table().is_drained(last) {
                 return;
             }
             settled.await;
         }
     }
 
-    fn settle(&self, number: u64) {
-        self.0.open.lock().unwrap_or_else(PoisonError::into_inner).numbers.remove(&number);
+    fn settle(&self, number: TicketNo) {
+        self.table().settle(number);
         self.0.settled.notify_waiters();
+    }
+
+    /// Held for a few instructions only.
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// One ticket. Settled when dropped.
 pub(crate) struct Ticket {
-    tickets: Tickets,
-    number: u64,
+    tickets: Option<Tickets>,
+    number: TicketNo,
 }
 
 impl Ticket {
     /// The ticket, to be settled by its verdict and by nothing else.
-    pub(crate) fn until_verdict(self) -> OpenTicket {
-        OpenTicket(Some(self))
+    pub(crate) fn until_verdict(mut self) -> OpenTicket {
+        let tickets = self.tickets.take().expect("a ticket holds its table until it ends");
+        OpenTicket { tickets, number: self.number }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.tickets.settle(self.number);
+        if let Some(tickets) = self.tickets.take() {
+            tickets.settle(self.number);
+        }
     }
 }
 
 /// A ticket that stays open when it is dropped: what it stands for is stamped and durable, and if its work dies
-/// without a verdict, only a restart can give it one.
-pub(crate) struct OpenTicket(Option<Ticket>);
+/// without a verdict, only a restart, or the same upload sent again, can give it one.
+pub(crate) struct OpenTicket {
+    tickets: Tickets,
+    number: TicketNo,
+}
 
 impl OpenTicket {
     /// There is a verdict.
-    pub(crate) fn settle(mut self) {
-        drop(self.0.take());
+    pub(crate) fn settle(&self) {
+        self.tickets.settle(self.number);
     }
-}
 
-impl Drop for OpenTicket {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.0.take() {
-            std::mem::forget(ticket);
-        }
+    /// Its number, by which it can be held again.
+    pub(crate) fn number(&self) -> TicketNo {
+        self.number
     }
 }
 
@@ -143,17 +142,10 @@ mod tests {
         let tickets = Tickets::default();
         tickets.take(9).unwrap().until_verdict().settle();
         assert!(is_drained(&tickets).await);
-        drop(tickets.take(9).unwrap().until_verdict());
+        let number = tickets.take(9).unwrap().until_verdict().number();
         assert!(!is_drained(&tickets).await);
         assert_eq!(tickets.open(), 1);
-    }
-
-    #[test]
-    fn no_more_tickets_than_allowed_are_open_at_once() {
-        let tickets = Tickets::default();
-        let first = tickets.take(1).unwrap();
-        assert!(tickets.take(1).is_none());
-        drop(first);
-        assert!(tickets.take(1).is_some());
+        tickets.hold_again(number).settle();
+        assert!(is_drained(&tickets).await);
     }
 }
