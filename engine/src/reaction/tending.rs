@@ -14,7 +14,10 @@ use kaibiao_protocol::{
 };
 
 use super::{Due, due, wake_at};
-use crate::project::Project;
+use crate::{
+    planted::{Planted, planted},
+    project::Project,
+};
 
 /// How long before its hour a sleeping project is loaded, in milliseconds.
 pub const WAKE_AHEAD_MS: i64 = 5_000;
@@ -132,7 +135,7 @@ impl Tending {
         }
         for due in due(project, now) {
             // No window ends while nobody can take keys: first the time of the outage is given back.
-            let held = due == Due::ElapseWindow && !opening_ready;
+            let held = due == Due::ElapseWindow && !opening_ready && !planted(Planted::ElapsesWhileDown);
             if !held && self.acting.insert(due) {
                 out.push(TendingOutput::Act(Box::new(Act::of(due))));
             }

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     keeper::Done,
+    planted::{Planted, planted},
     project::Project,
     reaction::{opening_todo, tending::opening_runs},
 };
@@ -154,7 +155,7 @@ impl Opening {
         let todo = opening_todo(on.project);
         self.look_after_order(on, todo.issue_order, out);
         for bid in todo.unseal {
-            if self.in_hand.contains_key(&bid) {
+            if self.in_hand.contains_key(&bid) || planted(Planted::VerdictLostAtRestart) {
                 continue;
             }
             self.in_hand.insert(bid, on.seq);
@@ -185,7 +186,7 @@ impl Opening {
         if self.serving.is_some() || self.issuing {
             return;
         }
-        if !first && !on.project.keys_awaited() {
+        if !first && (!on.project.keys_awaited() || planted(Planted::NoNewOrder)) {
             if !self.ready {
                 out.push(OpeningOutput::NoteServed(on.now));
             }
@@ -226,7 +227,8 @@ impl Opening {
     /// The barrier, once the sheets of every unsealed bid are here.
     fn publish_if_complete(&mut self, on: &Committed<'_>, out: &mut Out) {
         let sheets = unsealed(on.project).map(|bid| Some((bid, self.sheets.get(&bid)?.clone())));
-        let sheets: Option<BTreeMap<BidId, Sheets>> = sheets.collect();
+        let skipped = usize::from(planted(Planted::SheetsOfOneMissing));
+        let sheets: Option<BTreeMap<BidId, Sheets>> = sheets.skip(skipped).collect();
         // What is missing is being read; its arrival makes this machine look again.
         let Some(sheets) = sheets else { return };
         self.concluding = true;
@@ -318,6 +320,11 @@ impl Opening {
 
     /// Records that a bid is unsealed. Its sheets are here before anybody hears of it.
     fn report_unsealed(&mut self, bid: BidId, sheets: Sheets, on: &Committed<'_>, out: &mut Out) {
+        if planted(Planted::SheetsShownEarly) {
+            let prices: Vec<String> = sheets.values().map(|sheet| sheet.price.to_string()).collect();
+            let told = Failure::new(FailureCause::PlatformFault, prices.join(" "));
+            return self.report_failure(bid, told, None, on, out);
+        }
         self.sheets.insert(bid, sheets);
         let name = CommandName::new("unsealed", Some(bid), self.began(&bid, on));
         self.report(bid, name, None, ProjectCommand::ReportUnsealed { bid }, None, out);

@@ -26,6 +26,7 @@ use kaibiao_protocol::{
 pub use self::machine::Opening;
 use crate::{
     keeper::{Done, Machine},
+    planted::{Planted, planted},
     project::{Bid, Project, ProjectMachine, REASON_CHARS_MAX},
     refusals::refuse,
     rules::RulePack,
@@ -354,8 +355,9 @@ pub struct OrderFacts {
 /// The refusal that the order would meet for its phase.
 pub fn order_facts(project: &Project, at: Moment, down_since: Option<Moment>) -> Result<OrderFacts, Refusal> {
     let opened = project.lots().into_iter().flatten().filter(|(_, count)| count.opens);
+    let raised = project.order().is_none() || !planted(Planted::EpochNotRaised);
     Ok(OrderFacts {
-        epoch: project.order().map_or(0, |order| order.epoch) + 1,
+        epoch: project.order().map_or(0, |order| order.epoch) + u32::from(raised),
         lots: opened.map(|(lot, _)| *lot).collect(),
         window_closes_at: project.order_window(at, down_since)?,
     })
