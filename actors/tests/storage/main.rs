@@ -12,4 +12,5 @@ mod format;
 mod keeping;
 mod keys;
 mod power;
+mod simulated;
 mod tools;

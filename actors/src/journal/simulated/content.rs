@@ -8,8 +8,8 @@ use kaibiao_sealed::chain::CHAIN_START;
 use zeroize::Zeroizing;
 
 use crate::journal::{
-    JournalFault, READ_BYTES_MAX, READ_RECORDS_MAX, StoredRecord, Stream, cycle::Tail, head::Mark,
-    readers::hash_of, start::Broken,
+    JournalFault, READ_BYTES_MAX, READ_RECORDS_MAX, StoredRecord, Stream, cycle::Tail, readers::hash_of,
+    start::Broken,
 };
 
 /// Streams, side values and wakes.
