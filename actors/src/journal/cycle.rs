@@ -9,7 +9,10 @@
 
 use std::collections::HashMap;
 
-use kaibiao_engine::keeper::SideWrite;
+use kaibiao_engine::{
+    keeper::SideWrite,
+    planted::{Planted, planted},
+};
 use kaibiao_protocol::{digest::Digest, moment::Moment};
 use kaibiao_sealed::chain::{CHAIN_START, ChainedRecord, chain_hash};
 
@@ -226,10 +229,11 @@ impl Cycle {
         head: &mut impl HeadSlots,
     ) -> Step {
         match self.stage {
-            Stage::Write => self.write(group, store),
+            Stage::Write => self.write(group, store, head),
             Stage::Commit => match store.commit() {
                 Ok(Commit::Goes) => Step::Goes(Did::Committing),
                 Ok(Commit::Done) => self.goes(Stage::AwaitHead, Did::Committed),
+                Err(_) if planted(Planted::FailedSyncRetried) => Step::Goes(Did::Committing),
                 Err(fault) => self.not_committed(group.len(), store, fault),
             },
             // The head of the group before became durable meanwhile, or nobody is told anything more.
@@ -238,7 +242,7 @@ impl Cycle {
                 Err(fault) => ended(format!("a sync of the head failed: {fault}")),
             },
             Stage::WriteHead => {
-                if self.mark != self.before {
+                if self.mark != self.before && !planted(Planted::HeadNotWritten) {
                     if let Err(fault) = head.write(&self.mark) {
                         return ended(fault);
                     }
@@ -258,14 +262,26 @@ impl Cycle {
         Step::Goes(did)
     }
 
-    fn write<J: AsRef<Append>>(&mut self, group: &[J], store: &mut impl Store) -> Step {
+    fn write<J: AsRef<Append>>(
+        &mut self,
+        group: &[J],
+        store: &mut impl Store,
+        head: &mut impl HeadSlots,
+    ) -> Step {
         self.before = self.mark;
         self.outcomes.clear();
         if self.tails.len() + group.len() > TAILS_MAX {
             self.tails.clear();
         }
         match self.write_rows(group, store) {
-            Ok(()) => self.goes(Stage::Commit, Did::Wrote),
+            Ok(()) => {
+                if planted(Planted::HeadBeforeRecords) {
+                    let _ = head.write(&self.mark);
+                    head.begin_sync();
+                    let _ = head.wait_sync();
+                }
+                self.goes(Stage::Commit, Did::Wrote)
+            }
             Err(WriteFault::Superseded) => {
                 store.roll_back();
                 Step::Ended(WritingEnd::Superseded)
@@ -310,7 +326,7 @@ impl Cycle {
                 self.tails.entry(append.stream.clone()).or_insert(tail)
             }
         };
-        if tail.seq != append.expected_seq {
+        if tail.seq != append.expected_seq && !planted(Planted::ConflictPasses) {
             return Ok(Err(AppendFault::Conflict { found: tail.seq }));
         }
         store.place(Placed {
