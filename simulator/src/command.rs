@@ -1,18 +1,27 @@
 //! The command line `kaibiao-sim`.
 //!
-//! Exit codes: 0 done, 1 failed, refused or a bid lost or doubled, 2 misuse.
+//! Exit codes: 0 done, 1 failed, refused, a bid lost or doubled or an invariant broken, 2 misuse.
 
 use std::{
     io::{self, Write},
+    ops::Range,
     path::PathBuf,
     process::ExitCode,
 };
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::load::{self, Arrivals, Plan, Report};
+use indicatif::{ProgressBar, ProgressStyle};
 
-/// Simulate the load of many suppliers before the day.
+use crate::{
+    load::{self, Arrivals, Plan, Report},
+    world::{
+        plan::Profile,
+        report::{self, Sweep},
+    },
+};
+
+/// Simulate the day before it comes: the load of many suppliers, and worlds in which everything goes wrong.
 #[derive(Parser)]
 #[command(name = "kaibiao-sim", version, max_term_width = 110)]
 struct Cli {
@@ -27,6 +36,8 @@ struct Cli {
 enum Command {
     /// Let many suppliers hand in and unseal, and measure every step.
     Load(Load),
+    /// Play simulated worlds, each from its seed, and hold them against the invariants.
+    World(World),
 }
 
 /// Arguments of `kaibiao-sim load`.
@@ -67,6 +78,37 @@ struct Load {
     out: PathBuf,
 }
 
+/// Arguments of `kaibiao-sim world`.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  kaibiao-sim world --seed 7 --profile opening
+  kaibiao-sim world --seeds 0..10000
+
+Every world is played in virtual time from its seed alone. A broken invariant is told as a story, with the command that
+plays its world again, and ends the program with exit code 1.")]
+struct World {
+    /// One world.
+    #[arg(long, conflicts_with = "seeds", required_unless_present = "seeds")]
+    seed: Option<u64>,
+    /// Many worlds: from the first seed up to, and without, the last.
+    #[arg(long, value_name = "A..B", value_parser = seeds)]
+    seeds: Option<Range<u64>>,
+    /// Which kind of world; without it the kinds come in turn.
+    #[arg(long, value_enum)]
+    profile: Option<Profile>,
+    /// On how many threads; without it, one a core.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    threads: Option<u16>,
+}
+
+/// A range of seeds as it is written.
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    const FORM: &str = "write the first seed, two dots, and the seed to stop before, such as 0..1000";
+    let (from, to) = text.split_once("..").ok_or(FORM)?;
+    let (from, to): (u64, u64) = (from.parse().map_err(|_| FORM)?, to.parse().map_err(|_| FORM)?);
+    if from < to { Ok(from..to) } else { Err(format!("there is no seed between {from} and {to}: {FORM}")) }
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -76,7 +118,37 @@ pub fn main() -> ExitCode {
             return if told.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
-    let Command::Load(arguments) = cli.command;
+    match cli.command {
+        Command::Load(arguments) => run_load(arguments, cli.json),
+        Command::World(arguments) => run_world(&arguments, cli.json),
+    }
+}
+
+fn run_world(arguments: &World, json: bool) -> ExitCode {
+    let seeds = match (arguments.seed, &arguments.seeds) {
+        (Some(seed), _) => seed..seed.saturating_add(1),
+        (None, Some(seeds)) => seeds.clone(),
+        (None, None) => return failed("name the worlds by --seed N or --seeds A..B"),
+    };
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let bar = if json { ProgressBar::hidden() } else { ProgressBar::new(seeds.end - seeds.start) };
+    let style = "{bar:30} {pos}/{len} worlds, {per_sec}, {eta} to go";
+    bar.set_style(ProgressStyle::with_template(style).expect("the template is well-formed"));
+    let sweep = Sweep {
+        seeds,
+        profile: arguments.profile,
+        threads: arguments.threads.map_or(cores, usize::from),
+        broken_max: BROKEN_MAX,
+    };
+    let report = report::sweep(&sweep, &|done| bar.set_position(done));
+    bar.finish_and_clear();
+    let text =
+        if json { serde_json::to_string(&report).expect("a report is plain data") } else { report.text() };
+    let _ = writeln!(io::stdout().lock(), "{text}");
+    if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run_load(arguments: Load, json: bool) -> ExitCode {
     let running = arguments.server.zip(arguments.server_data);
     let plan = Plan {
         suppliers: arguments.suppliers,
@@ -87,7 +159,7 @@ pub fn main() -> ExitCode {
         seed: arguments.seed,
         running,
         out: arguments.out,
-        quiet: cli.json,
+        quiet: json,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let report = match runtime {
@@ -96,13 +168,16 @@ pub fn main() -> ExitCode {
     };
     match report {
         Ok(report) => {
-            let text = if cli.json { report.json() } else { report.text(&plan.out) };
+            let text = if json { report.json() } else { report.text(&plan.out) };
             let _ = writeln!(io::stdout().lock(), "{text}");
             if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(fault) => failed(&fault.to_string()),
     }
 }
+
+/// After so many broken worlds the rest is not played.
+const BROKEN_MAX: usize = 20;
 
 fn failed(why: &str) -> ExitCode {
     let _ = writeln!(io::stderr().lock(), "error: {why}");

@@ -6,14 +6,18 @@
 
 pub mod draw;
 pub mod fault;
+pub mod kept;
 pub mod kernel;
 pub mod network;
 mod oracle;
 mod people;
 pub mod plan;
+pub mod report;
 mod run;
 pub mod schedule;
+pub mod shrink;
 pub mod stock;
+pub mod story;
 pub mod wire;
 
 pub use run::{Found, Outcome, run};

@@ -1,19 +1,25 @@
 //! A plan played: the loop around the kernel, with people on one side and the oracle on the other.
 
-use std::collections::BTreeMap;
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    panic::{self, AssertUnwindSafe},
+};
 
 use kaibiao_engine::invariants::Broken;
+use kaibiao_protocol::frame::{Answer, Notice, Response};
 
 use super::{
     draw::Draw,
     fault::Fault,
     kernel::{Kernel, Setup, Step},
     oracle::Oracle,
-    people::{ERRANDS_FROM, Errand, Hands, Person},
+    people::{ERRANDS_FROM, Errand, Hands, Person, number_of},
     plan::{Deed, Plan, Profile, Trouble, What, Who},
     schedule::Instant,
     stock::SUPPLIERS,
-    wire::ConnId,
+    story::{Line, deed_words, name, notice_words, verdict_words},
+    wire::{ConnId, ToClient},
 };
 
 /// How a world ended.
@@ -39,14 +45,42 @@ pub struct Found {
 }
 
 /// Plays a plan to its end, or until an invariant is broken.
+///
+/// A panic is a broken invariant too: its own.
 pub fn run(plan: &Plan) -> Outcome {
-    let mut play = Play::new(plan);
-    let broken = play.goes_on();
+    play(plan, None).0
+}
+
+/// The same, and tells what was done and heard.
+pub(crate) fn run_told(plan: &Plan) -> (Outcome, Vec<Line>) {
+    play(plan, Some(Vec::new()))
+}
+
+fn play(plan: &Plan, telling: Option<Vec<Line>>) -> (Outcome, Vec<Line>) {
+    let mut play = Play::new(plan, telling);
+    let broken = match panic::catch_unwind(AssertUnwindSafe(|| play.goes_on())) {
+        Ok(broken) => broken,
+        Err(panicked) => Some(Broken { invariant: "panic", what: words_of(&*panicked) }),
+    };
     let at = play.kernel.now();
-    let Play { kernel, mut oracle, counts, .. } = play;
-    let end = kernel.finish();
-    let broken = broken.or_else(|| oracle.settle(&end).err());
-    Outcome { broken: broken.map(|broken| Found { broken, at }), digest: end.digest, until: at, counts }
+    let Play { kernel, mut oracle, counts, telling, .. } = play;
+    let mut digest = [0; 32];
+    let broken = broken.or_else(|| {
+        let ended = panic::catch_unwind(AssertUnwindSafe(|| {
+            let end = kernel.finish();
+            digest = end.digest;
+            oracle.settle(&end).err()
+        }));
+        ended.unwrap_or_else(|panicked| Some(Broken { invariant: "panic", what: words_of(&*panicked) }))
+    });
+    let broken = broken.map(|broken| Found { broken, at });
+    (Outcome { broken, digest, until: at, counts }, telling.unwrap_or_default())
+}
+
+fn words_of(panicked: &(dyn Any + Send)) -> String {
+    let text = panicked.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panicked.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without words").to_owned()
 }
 
 struct Play<'p> {
@@ -58,10 +92,12 @@ struct Play<'p> {
     whose: Vec<usize>,
     errands: Vec<(usize, Errand)>,
     counts: BTreeMap<&'static str, u64>,
+    /// What happened, for a story.
+    telling: Option<Vec<Line>>,
 }
 
 impl<'p> Play<'p> {
-    fn new(plan: &'p Plan) -> Self {
+    fn new(plan: &'p Plan, telling: Option<Vec<Line>>) -> Self {
         let mut kernel =
             Kernel::new(Setup { seed: plan.seed, projects: plan.specs(), latency_us: LATENCY_US });
         let seed = Draw::new(plan.seed).named("people");
@@ -78,6 +114,14 @@ impl<'p> Play<'p> {
             whose: Vec::new(),
             errands: Vec::new(),
             counts: BTreeMap::new(),
+            telling,
+        }
+    }
+
+    fn tells(&mut self, project: Option<usize>, words: impl FnOnce() -> String) {
+        let at = self.kernel.now();
+        if let Some(telling) = &mut self.telling {
+            telling.push(Line { at, project, words: words() });
         }
     }
 
@@ -133,6 +177,7 @@ impl<'p> Play<'p> {
         match step {
             Step::Heard { conn, message } => {
                 let notice = self.oracle.heard(conn, &message, now);
+                self.tells_of(conn, &message, notice.as_deref());
                 if self.is_current(conn) {
                     self.person_of(conn, |person, hands| person.heard(message, notice, hands));
                 }
@@ -152,9 +197,16 @@ impl<'p> Play<'p> {
                 let place = usize::try_from(token).expect("a deed's place");
                 self.does(&self.plan.deeds[place]);
             }
-            Step::Up { .. } => self.oracle.up(now),
-            Step::Down => self.oracle.down(now),
+            Step::Up { start } => {
+                self.tells(None, || format!("== the server serves, start {start}"));
+                self.oracle.up(now);
+            }
+            Step::Down => {
+                self.tells(None, || "== the server is down".to_owned());
+                self.oracle.down(now);
+            }
             Step::NoStart { why, for_good } => {
+                self.tells(None, || format!("== the server does not start: {why}"));
                 self.oracle.down(now);
                 if for_good {
                     self.oracle.no_start(&why);
@@ -163,7 +215,42 @@ impl<'p> Play<'p> {
         }
     }
 
+    /// For a story: every frame when it is first heard, every verdict, every refusal.
+    fn tells_of(&mut self, conn: ConnId, message: &ToClient, notice: Option<&Notice>) {
+        if self.telling.is_none() {
+            return;
+        }
+        let place = self.whose.get(conn.0 as usize).copied().unwrap_or(usize::MAX);
+        let who = self.people.get(place).map_or_else(|| "somebody".to_owned(), |person| name(person.who));
+        match message {
+            ToClient::Frame(_) => {
+                let Some(notice) = notice else { return };
+                let project = number_of(notice.stream.project());
+                self.tells(Some(project), || notice_words(&who, notice.seq, notice.at, &notice.event));
+            }
+            ToClient::Answer(Response::Refused { id, refused }) => {
+                self.tells(None, || format!("   {who}: ask {id} is refused: {}", refused.code.as_str()));
+            }
+            ToClient::Answer(Response::Ok { id, ok }) => {
+                if let Answer::Done { .. } = ok {
+                    self.tells(None, || format!("   {who}: ask {id} is done"));
+                }
+            }
+            ToClient::Stands { offset, verdict, .. } => {
+                let verdict = verdict.as_deref().map(verdict_words);
+                self.tells(None, || match verdict {
+                    Some(verdict) => format!("   {who} gets {verdict}"),
+                    None => format!("   {who}: {offset} bytes are there"),
+                });
+            }
+            ToClient::NoUpload { refusal, .. } => {
+                self.tells(None, || format!("   {who}: no upload: {}", refusal.code.as_str()));
+            }
+        }
+    }
+
     fn does(&mut self, deed: &Deed) {
+        self.tells(Some(deed.project), || deed_words(deed));
         *self.counts.entry(deed.what.kind()).or_default() += 1;
         let who = match &deed.what {
             What::Befalls { trouble } => return self.befalls(deed, trouble),
