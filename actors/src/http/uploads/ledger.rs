@@ -199,12 +199,20 @@ impl Ledger {
             let still_staged = staged.remove(&kept.file);
             let offset = if kept.refused.is_some() {
                 kept.offset
-            } else if stamped.contains(&kept.file) || !still_staged {
+            } else if still_staged && !stamped.contains(&kept.file) {
+                // Never more than is there: the note may be younger than a torn write.
+                kept.offset.min(files.staged_bytes(&kept.file)?)
+            } else if still_staged || kept.offset == kept.length || files.open(&kept.file).is_ok() {
                 // Whole, and the intake has it or had it: its verdict is asked for, and no byte of it changes.
                 kept.length
             } else {
-                // Never more than is there: the note may be younger than a torn write.
-                kept.offset.min(files.staged_bytes(&kept.file)?)
+                // Begun and noted, and the power failed before any of it was synced: it begins anew. A store that
+                // cannot do that has forgotten it, and its client begins it again.
+                match files.begin_again(&kept.file, kept.length) {
+                    Ok(()) => 0,
+                    Err(FileFault::Unknown(_)) => continue,
+                    Err(fault) => return Err(fault.into()),
+                }
             };
             let head = Head {
                 upload,
