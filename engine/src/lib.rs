@@ -5,6 +5,7 @@
 //! these build errors. A command goes through [`keeper::Keeper`], which asks a
 //! [`keeper::Machine`] what it means and hands the shell what is to be stored, answered and told.
 //!
+//! - [`asks`]: what a person asks for, as the command it means.
 //! - [`project`]: the project's state, what may be done to it by whom, and what happened.
 //! - [`directory`]: organisations, people, certificates, roots of trust.
 //! - [`reaction`]: what the platform itself should do next.
@@ -15,6 +16,7 @@
 //! - [`stored`]: events as the journal keeps them.
 //! - [`planted`]: wrongs the simulated world must find; constant `false` in every shipped build.
 
+pub mod asks;
 pub mod directory;
 pub mod invariants;
 pub mod keeper;

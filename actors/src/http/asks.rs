@@ -6,10 +6,9 @@
 use std::sync::Arc;
 
 use aws_lc_rs::rand::fill;
-use kaibiao_engine::visibility;
+use kaibiao_engine::{asks::command_of, visibility};
 use kaibiao_protocol::{
     blob::Blob,
-    command::ProjectCommand,
     frame::{Answer, Ask},
     ids::{CommandId, LotNo, ProjectId},
     moment::Moment,
@@ -72,7 +71,7 @@ impl Asking {
     async fn answer(self, ask: Ask, command_id: CommandId) -> Result<Answer, Refusal> {
         let house = &self.desk.house;
         let asker = self.session.grounds().asker();
-        let command = match ask {
+        let ask = match ask {
             Ask::Time {} => return Ok(Answer::Time { at: house.clock().present() }),
             Ask::Projects { search, skip } => return self.projects(&search, skip).await,
             Ask::Project { project } => {
@@ -123,37 +122,18 @@ impl Asking {
                 let trouble = ReportTrouble { project, bid, asker, cause, seen };
                 return Ok(Answer::Done { at: house.report_trouble(trouble).await?.at });
             }
-            Ask::WithdrawBid { project, bid, reason } => {
-                (project, ProjectCommand::WithdrawBid { bid, reason })
+            Ask::StartOpening { ref project, signature: Some(ref signature) } => {
+                self.check_start(project, signature).await?;
+                ask
             }
-            Ask::CheckIn { project } => (project, ProjectCommand::CheckIn),
-            Ask::StartOpening { project, signature } => {
-                if let Some(signature) = &signature {
-                    self.check_start(&project, signature).await?;
-                }
-                let signature = signature.map(|signature| signature.0);
-                (project, ProjectCommand::StartOpening { signature })
+            Ask::ConfirmRecord { ref project, ref record, ref signature } => {
+                let text = confirm_statement(project, &self.session.grounds().organisation, record);
+                self.check_signature(Purpose::ConfirmRecord, &text, signature)?;
+                ask
             }
-            Ask::ExtendWindow { project, minutes, reason } => {
-                (project, ProjectCommand::ExtendWindow { minutes, reason })
-            }
-            Ask::CloseWindow { project, reason } => (project, ProjectCommand::CloseWindow { reason }),
-            Ask::AdmitBackup { project, bid, reason } => {
-                (project, ProjectCommand::AdmitBackup { bid, reason })
-            }
-            Ask::ReadOutRow { project, lot, no } => (project, ProjectCommand::ReadOutRow { lot, no }),
-            Ask::Object { project, kind, lot, text } => (project, ProjectCommand::Object { kind, lot, text }),
-            Ask::AnswerObjection { project, no, text } => {
-                (project, ProjectCommand::AnswerObjection { no, text })
-            }
-            Ask::ConfirmRecord { project, record, signature } => {
-                let text = confirm_statement(&project, &self.session.grounds().organisation, &record);
-                self.check_signature(Purpose::ConfirmRecord, &text, &signature)?;
-                (project, ProjectCommand::ConfirmRecord { record, signature: signature.0 })
-            }
-            Ask::EndOpening { project } => (project, ProjectCommand::EndOpening),
+            ask => ask,
         };
-        let (project, command) = command;
+        let (project, command) = command_of(ask).ok_or_else(|| refuse(RefusalCode::Unknown))?;
         let ask = AskProject {
             project,
             asker,
