@@ -16,6 +16,7 @@ use kaibiao_sealed::{
 use crate::{
     files::{FileFault, Files, StoredFile},
     intake::Final,
+    proofs::{EachTime, Proofs},
 };
 
 /// A final that passed every check.
@@ -56,6 +57,17 @@ pub(crate) fn check(
     arrived: Option<Arrived>,
     grounds: &Grounds<'_>,
 ) -> Result<Checked, CheckEnd> {
+    check_with(files, one, arrived, grounds, &EachTime)
+}
+
+/// The same, by somebody's proofs.
+pub(crate) fn check_with(
+    files: &dyn Files,
+    one: &Final,
+    arrived: Option<Arrived>,
+    grounds: &Grounds<'_>,
+    proofs: &dyn Proofs,
+) -> Result<Checked, CheckEnd> {
     let arrived = match arrived {
         Some(arrived) => arrived,
         None => read_again(files, one)?,
@@ -65,12 +77,12 @@ pub(crate) fn check(
     }
     let header = arrived.header;
     check_binding(&header, one, grounds)?;
-    let signed = header.check_signature().map_err(|_| RefusalCode::SignatureInvalid)?;
-    let signing = judge(grounds, &signed.certificate, CertificateUse::Sign, one)?;
+    let signed = proofs.signature(&header).map_err(|_| RefusalCode::SignatureInvalid)?;
+    let signing = judge(grounds, proofs, &signed.certificate, CertificateUse::Sign, one)?;
     // Of the encryption certificate the header names the fingerprint; the directory has the rest of it.
     let encryption = header.binding.encryption_certificate;
     let certificate = grounds.directory.certificate(&encryption).ok_or(RefusalCode::CertificateUnbound)?;
-    let encrypting = judge(grounds, &certificate.0, CertificateUse::Encrypt, one)?;
+    let encrypting = judge(grounds, proofs, &certificate.0, CertificateUse::Encrypt, one)?;
     Ok(Checked {
         evidence: format!("{}\n{}\n", signing.evidence, encrypting.evidence),
         facts: facts_of(header, one, grounds.directory),
@@ -115,12 +127,13 @@ fn check_binding(header: &Header, one: &Final, grounds: &Grounds<'_>) -> Result<
 /// fails an unsealing.
 fn judge(
     grounds: &Grounds<'_>,
+    proofs: &dyn Proofs,
     certificate: &[u8],
     wanted: CertificateUse,
     one: &Final,
 ) -> Result<Judged, RefusalCode> {
-    let judged =
-        grounds.trust.judge(certificate, wanted, one.received_at).map_err(|fault| fault.refusal())?;
+    let judged = proofs.certificate(grounds.trust, certificate, wanted, one.received_at);
+    let judged = judged.map_err(|fault| fault.refusal())?;
     if is_bound(grounds.directory, &judged.facts.fingerprint, &one.supplier) {
         Ok(judged)
     } else {

@@ -26,7 +26,10 @@ pub mod observe;
 mod opening;
 mod opening_steps;
 mod papers;
+#[cfg(feature = "practice")]
+pub mod practice;
 mod project;
+mod proofs;
 mod refusals;
 mod restoring;
 pub mod room;

@@ -10,7 +10,7 @@ use kaibiao_sealed::{
 };
 
 use crate::{
-    journal::{Journal, Stream},
+    journal::{Journal, StoredRecord, Stream},
     keeper_actor::Kept,
 };
 
@@ -25,8 +25,18 @@ pub(crate) fn verdict_of_record(
 ) -> Option<UploadVerdict> {
     let stream = Stream::Project(id.clone());
     let record = journal.read(&stream, seq.checked_sub(1)?, 1).ok()?.pop()?;
+    verdict_of(&record, key, id, project)
+}
+
+/// The verdict that a record keeps, with its paper; none: it is no such record.
+pub(crate) fn verdict_of(
+    record: &StoredRecord,
+    key: &PlatformKey,
+    id: &ProjectId,
+    project: &Project,
+) -> Option<UploadVerdict> {
     let spec = project.spec()?;
-    match ProjectMachine::decode(&record).ok()? {
+    match ProjectMachine::decode(record).ok()? {
         ProjectEvent::BidSubmitted { facts, received_at, replaces } => {
             let receipt = ReceiptFacts::new(spec, &facts, received_at, replaces, record.hash);
             Some(UploadVerdict::Received { bid: facts.bid, receipt: make_receipt(&receipt, key) })

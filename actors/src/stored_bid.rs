@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     files::{FileFault, Files},
+    proofs::{EachTime, Proofs},
     unsealing::{BidToCheck, CheckFault},
 };
 
@@ -36,6 +37,15 @@ pub(crate) struct StoredBid {
 impl StoredBid {
     /// Opens the stored file and holds its header against the receipt.
     pub(crate) fn load(files: &dyn Files, facts: &BidFacts) -> Result<Self, Failure> {
+        Self::load_with(files, facts, &EachTime)
+    }
+
+    /// The same, by somebody's proofs.
+    pub(crate) fn load_with(
+        files: &dyn Files,
+        facts: &BidFacts,
+        proofs: &dyn Proofs,
+    ) -> Result<Self, Failure> {
         let damaged = |seen: &dyn std::fmt::Display| Failure::new(FailureCause::DamagedStore, seen);
         let file = files.open(&facts.file).map_err(|fault| match fault {
             FileFault::Unknown(_) => damaged(&"the stored file is gone"),
@@ -54,7 +64,7 @@ impl StoredBid {
         // From here on the header is the one that passed every check of reception; a fault now is the program's.
         let ours = |seen: &dyn std::fmt::Display| Failure::new(FailureCause::PlatformFault, seen);
         let header = Header::parse(&bytes).map_err(|fault| ours(&fault))?;
-        let signed = header.check_signature().map_err(|fault| ours(&fault))?;
+        let signed = proofs.signature(&header).map_err(|fault| ours(&fault))?;
         if signed.fingerprint != facts.signing_certificate {
             return Err(ours(&"the header is signed by another certificate than the receipt says"));
         }

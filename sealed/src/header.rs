@@ -140,7 +140,7 @@ impl HeaderFault {
 }
 
 /// Why the supplier's signature on a sealed bid does not hold.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum SealSignatureFault {
     /// The signature itself.
     #[error(transparent)]

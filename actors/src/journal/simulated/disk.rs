@@ -48,6 +48,9 @@ struct Disk {
     room: Option<u64>,
     faults: Faults,
     counts: DiskCounts,
+    /// Calls that still happen before the power fails.
+    calls_left: Option<u32>,
+    power_failed: bool,
 }
 
 #[derive(Clone, Default)]
@@ -235,6 +238,14 @@ impl Disk {
             DiskCall::Sync => self.counts.syncs += 1,
             DiskCall::Rename => self.counts.renames += 1,
         }
+        if self.power_failed {
+            // Whoever made the call is not there any more; nothing of it happens.
+            return Some(Befalls::Fails);
+        }
+        if let Some(left) = &mut self.calls_left {
+            *left = left.saturating_sub(1);
+            self.power_failed = *left == 0;
+        }
         let met = self.faults.meet(call, name);
         self.counts.faults += u64::from(met.is_some());
         met
@@ -279,6 +290,7 @@ impl SimDisk {
     /// durable. Whoever used the disk is gone: what they held of it must not be used again.
     pub fn crash(&self, below: &mut dyn FnMut(u64) -> u64) {
         let mut disk = self.lock();
+        (disk.calls_left, disk.power_failed) = (None, false);
         for change in std::mem::take(&mut disk.name_changes) {
             if below(2) == 0 {
                 change.make(&mut disk.durable_names);
@@ -288,6 +300,26 @@ impl SimDisk {
         disk.sweep();
         let lost: u64 = disk.files.values_mut().map(|file| file.crash(below)).sum();
         disk.counts.bytes_lost += lost;
+    }
+
+    /// Lets the power fail after so many more calls that change something: none after them does anything, and each
+    /// answers with an error that nobody hears. Whoever drives the world looks at [`Self::power_failed`] after each of
+    /// its steps, ends the process and calls [`Self::crash`] or [`Self::power_on`].
+    pub fn fail_power_after(&self, calls: u32) {
+        let mut disk = self.lock();
+        disk.power_failed = calls == 0;
+        disk.calls_left = Some(calls);
+    }
+
+    /// Whether the power has failed.
+    pub fn power_failed(&self) -> bool {
+        self.lock().power_failed
+    }
+
+    /// The machine is there again, with all that was written: only the process was killed.
+    pub fn power_on(&self) {
+        let mut disk = self.lock();
+        (disk.calls_left, disk.power_failed) = (None, false);
     }
 
     /// Plans a fault.

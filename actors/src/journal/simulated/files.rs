@@ -59,6 +59,11 @@ impl Files for SimFiles {
         }
         let mut id = FileId([0xf1; 16]);
         id.0[8..].copy_from_slice(&self.disk.draw_id().to_be_bytes());
+        self.begin_again(&id, declared_bytes)?;
+        Ok(id)
+    }
+
+    fn begin_again(&self, id: &FileId, declared_bytes: u64) -> Result<(), FileFault> {
         let name = format!("{STAGED}/{id}");
         self.disk.make(&name).map_err(FileFault::disk("make", Path::new(&name)))?;
         let kept = usize::try_from(declared_bytes).map_err(|_| FileFault::TooLarge)?;
@@ -66,7 +71,7 @@ impl Files for SimFiles {
             let _ = self.disk.remove(&name);
             return Err(FileFault::disk("keep room for", Path::new(&name))(fault));
         }
-        Ok(id)
+        Ok(())
     }
 
     fn write_at(&self, id: &FileId, offset: u64, bytes: &[u8]) -> Result<(), FileFault> {
