@@ -4,6 +4,7 @@
 //! - [`stock`]: accounts, certificates and sealed bids, made once a process.
 //! - [`wire`]: what people and server say to one another; [`fault`]: what befalls the server.
 
+mod digest;
 pub mod draw;
 pub mod fault;
 pub mod kept;
@@ -15,6 +16,7 @@ pub mod plan;
 pub mod report;
 mod run;
 pub mod schedule;
+mod server;
 pub mod shrink;
 pub mod stock;
 pub mod story;

@@ -28,7 +28,7 @@ pub struct Outcome {
     /// What broke, and when; none: everything held.
     pub broken: Option<Found>,
     /// The digest of everything sent and stored.
-    pub digest: [u8; 32],
+    pub digest: u64,
     /// How long the world went on.
     pub until: Instant,
     /// What was done and what befell, by kind.
@@ -64,7 +64,7 @@ fn play(plan: &Plan, telling: Option<Vec<Line>>) -> (Outcome, Vec<Line>) {
     };
     let at = play.kernel.now();
     let Play { kernel, mut oracle, counts, telling, .. } = play;
-    let mut digest = [0; 32];
+    let mut digest = 0;
     let broken = broken.or_else(|| {
         let ended = panic::catch_unwind(AssertUnwindSafe(|| {
             let end = kernel.finish();
@@ -98,8 +98,12 @@ struct Play<'p> {
 
 impl<'p> Play<'p> {
     fn new(plan: &'p Plan, telling: Option<Vec<Line>>) -> Self {
-        let mut kernel =
-            Kernel::new(Setup { seed: plan.seed, projects: plan.specs(), latency_us: LATENCY_US });
+        let mut kernel = Kernel::new(Setup {
+            seed: plan.seed,
+            projects: plan.specs(),
+            latency_us: LATENCY_US,
+            pipe_deliveries_max: PIPE_DELIVERIES_MAX,
+        });
         let seed = Draw::new(plan.seed).named("people");
         let everybody = (0..SUPPLIERS).map(Who::Supplier).chain([Who::Agent, Who::Supervisor]);
         let people = everybody.enumerate().map(|(place, who)| Person::new(who, place, &seed)).collect();
@@ -329,4 +333,6 @@ fn place_of(who: Who) -> usize {
 }
 
 /// The usual latency of a line, one way.
+/// Deliveries a connection may be behind before it is cut as a slow reader.
+const PIPE_DELIVERIES_MAX: usize = 16;
 const LATENCY_US: u64 = 15_000;

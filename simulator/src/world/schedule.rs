@@ -73,6 +73,11 @@ impl<T> Schedule<T> {
         self.queue.peek().map(|entry| entry.at)
     }
 
+    /// Lets time pass until `at`, before which nothing happens.
+    pub fn pass_to(&mut self, at: Instant) {
+        self.now = self.now.max(at);
+    }
+
     /// Lets time pass until the next thing happens, and gives it.
     pub fn pop(&mut self) -> Option<T> {
         let entry = self.queue.pop()?;

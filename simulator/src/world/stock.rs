@@ -38,6 +38,7 @@ use kaibiao_sealed::{
     practice::{PracticeCa, SoftKey, Span, Usage},
     purpose::Purpose,
     signature::sign_cms,
+    statements::confirm_statement,
     wrap::{WrapAlgorithm, wrap_to},
     writer::{ClearPart, Sealing},
 };
@@ -440,6 +441,12 @@ pub fn open_envelope(
     let keys = ciphertext.0.strip_prefix(&statement.0[..])?;
     let fits = enc.0 == one_time_key && keys.len() == parts.len() * KEY_BYTES;
     fits.then(|| keys.chunks(KEY_BYTES).map(PartKey::from_bytes).collect())?
+}
+
+/// What stands for a token's signature over a confirmation of the record: the digest of the statement that is signed.
+/// An RSA signature a supplier would cost more than all else in a run.
+pub fn confirm_signature(project: &ProjectId, supplier: &OrganisationId, record: &Digest) -> Blob {
+    Blob(sha256(confirm_statement(project, supplier, record).as_bytes()).0.to_vec())
 }
 
 /// A key that fits nothing.

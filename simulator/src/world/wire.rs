@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use kaibiao_engine::visibility::Frame;
 use kaibiao_protocol::{
     frame::{Ask, Response},
     ids::{BidId, OrganisationId, ProjectId, UploadId, UserId},
@@ -128,7 +129,7 @@ pub enum ToClient {
     /// The answer to an ask.
     Answer(Response),
     /// A frame of a subscribed stream: the production text of a [`kaibiao_protocol::frame::Notice`].
-    Frame(Arc<str>),
+    Frame(Frame),
     /// How far an upload is, and what became of it if that is known.
     Stands {
         /// Which.

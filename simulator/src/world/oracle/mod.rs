@@ -12,6 +12,7 @@ mod room;
 mod stamps;
 mod streams;
 
+use kaibiao_engine::visibility::Frame;
 use std::sync::Arc;
 
 use kaibiao_engine::invariants::{Broken, Holds};
@@ -262,13 +263,7 @@ impl Oracle {
         None
     }
 
-    fn frame(
-        &mut self,
-        conn: ConnId,
-        who: Who,
-        text: &Arc<str>,
-        now: Instant,
-    ) -> Result<Arc<Notice>, Broken> {
+    fn frame(&mut self, conn: ConnId, who: Who, text: &Frame, now: Instant) -> Result<Arc<Notice>, Broken> {
         let heard = self.streams.frame(conn, who, text)?;
         let revoked_at = self.lines.get(conn.0 as usize).and_then(|line| line.as_ref()?.revoked_at);
         if let Some(revoked_at) = revoked_at.filter(|_| self.clock_holds) {

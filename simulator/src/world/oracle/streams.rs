@@ -1,6 +1,7 @@
 //! KB-3 as far as it shows on the wire: what viewers hear of one stream is one sequence, without a gap across
 //! connections and restarts, and nobody hears what is not its own.
 
+use kaibiao_engine::visibility::Frame;
 use std::{collections::BTreeMap, sync::Arc};
 
 use kaibiao_engine::invariants::{Broken, Holds};
@@ -19,7 +20,7 @@ pub(crate) struct Streams {
 /// One stream.
 #[derive(Default)]
 struct Told {
-    texts: Vec<Arc<str>>,
+    texts: Vec<Frame>,
     notices: Vec<Arc<Notice>>,
 }
 
@@ -90,7 +91,7 @@ impl Streams {
         self.subscriptions.retain(|(of, _, _), _| *of != conn);
     }
 
-    pub(crate) fn frame(&mut self, conn: ConnId, who: Who, text: &Arc<str>) -> Result<Heard, Broken> {
+    pub(crate) fn frame(&mut self, conn: ConnId, who: Who, text: &Frame) -> Result<Heard, Broken> {
         let (stream, seq) = head_of(text).ok_or_else(|| not_a_frame(text))?;
         let project = number_of(stream.project());
         let view = View::of(who, &stream);
@@ -107,7 +108,7 @@ impl Streams {
         let told = self.told.entry((project, view)).or_default();
         let place = (seq - 1) as usize;
         if let Some(known) = told.texts.get(place) {
-            ensure("KB-3", Arc::ptr_eq(known, text) || known == text, || {
+            ensure("KB-3", known.as_ptr() == text.as_ptr() || known == text, || {
                 format!("event {seq} of {stream} was another one before: {known} became {text}")
             })?;
             return Ok(Heard { project, notice: told.notices[place].clone(), new: None });
