@@ -10,9 +10,11 @@ use clap::{Parser, Subcommand};
 
 mod admin;
 mod demo;
+mod evaluate;
 mod outcome;
 mod record_files;
 mod room;
+mod rules;
 mod secret;
 mod serve;
 mod verify;
@@ -38,6 +40,10 @@ enum Command {
     Room(Box<room::Room>),
     /// Check receipts, records and journals offline.
     Verify(verify::Verify),
+    /// Evaluate a lot from a file, without a server: ranking, candidates, warnings, and what would change the winner.
+    Evaluate(evaluate::Evaluate),
+    /// The rules that are enforced and cited, by key and certainty.
+    Rules(rules::Rules),
     /// Keep organisations, users, roots of trust and projects of a running server, through its socket.
     Admin(admin::Admin),
 }
@@ -52,6 +58,8 @@ fn main() -> ExitCode {
         Command::Demo(demo) => demo::run(&demo, cli.json),
         Command::Room(room) => room::run(&room, cli.json),
         Command::Verify(verify) => verify::run(&verify, cli.json),
+        Command::Evaluate(evaluate) => evaluate::run(&evaluate, cli.json),
+        Command::Rules(rules) => rules::run(&rules, cli.json),
         Command::Admin(admin) => admin::run(&admin, cli.json),
     };
     outcome::exit(done, cli.json)

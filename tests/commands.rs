@@ -288,6 +288,11 @@ fn what_is_checked_offline_is_told_with_a_next_step() {
 }
 
 #[test]
+fn the_rules_are_listed_by_key_and_certainty() {
+    tell("rules");
+}
+
+#[test]
 fn a_platform_is_kept_through_its_socket() {
     let mut stage = tell("admin");
     stage.server.take().unwrap().end();

@@ -8,6 +8,7 @@
 //! - [`asks`]: what a person asks for, as the command it means.
 //! - [`project`]: the project's state, what may be done to it by whom, and what happened.
 //! - [`directory`]: organisations, people, certificates, roots of trust.
+//! - [`evaluation`]: from the prices and scores of a lot to its candidates, exactly.
 //! - [`reaction`]: what the platform itself should do next.
 //! - [`session`]: what reaches one connection, and what is cut.
 //! - [`visibility`]: who may see what; nothing leaves the server but through it.
@@ -18,6 +19,7 @@
 
 pub mod asks;
 pub mod directory;
+pub mod evaluation;
 pub mod invariants;
 pub mod keeper;
 pub mod planted;

@@ -10,6 +10,7 @@ pub mod blob;
 pub mod command;
 pub mod digest;
 pub mod directory;
+pub mod evaluation;
 pub mod event;
 pub mod frame;
 pub mod ids;

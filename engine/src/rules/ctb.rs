@@ -62,7 +62,23 @@ pub(super) fn law(rule: Rule) -> Option<Law> {
         | Rule::EveryBidOpened
         | Rule::PublishedTogether
         | Rule::FailedUnsealing
-        | Rule::BackupBid => return None,
+        | Rule::BackupBid
+        | Rule::SameBrand
+        | Rule::FewerLeft
+        | Rule::QualificationReview
+        | Rule::ResponsivenessReview
+        | Rule::PriceRepair
+        | Rule::AbnormallyLow
+        | Rule::InvalidBid
+        | Rule::CommitteeSize
+        | Rule::LowestPrice
+        | Rule::PriceWeight
+        | Rule::Scoring
+        | Rule::RankingByScore
+        | Rule::SmallFirms
+        | Rule::DomesticProduct
+        | Rule::Recheck
+        | Rule::TiedFirst => return None,
     };
     Some(Law { keys, sentence })
 }

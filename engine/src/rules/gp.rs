@@ -98,6 +98,69 @@ pub(super) fn law(rule: Rule) -> Law {
             &[Key::Quotation("E20-31")],
             "The tender may name a remedy for a failed unsealing; its policy decides.",
         ),
+        Rule::SameBrand => (
+            &[Key::Quotation("87-31")],
+            "Bids of one brand that passed both reviews count as one bidder: only the lowest price is evaluated, or the highest score takes the candidate's place.",
+        ),
+        Rule::FewerLeft => (
+            &[Key::Text("GPL-36")],
+            "With fewer than three qualified or responsive bidders, or every price above budget, the lot is cancelled, with reasons to all.",
+        ),
+        Rule::QualificationReview => {
+            (&[Key::Quotation("87-44")], "Purchaser or agency reviews the bidders' qualification.")
+        }
+        Rule::ResponsivenessReview => (
+            &[Key::Memory("87-50")],
+            "The committee reviews whether the qualified bids respond to the tender.",
+        ),
+        Rule::PriceRepair => (
+            &[Key::Quotation("87-59")],
+            "The bid sheet beats other content; words beat figures; a plainly misplaced decimal leaves the sheet's total; unit prices beat the total. The bidder confirms, or the bid is invalid.",
+        ),
+        Rule::AbnormallyLow => (
+            &[Key::Quotation("87-60")],
+            "A price abnormally low against other compliant bids must be explained in writing; unproven, the bid is invalid.",
+        ),
+        Rule::InvalidBid => (
+            &[Key::Memory("87-63")],
+            "A bid is invalid for want of security, signature, seal or qualification, for a price over budget or ceiling, for unacceptable conditions, or as the tender says.",
+        ),
+        Rule::CommitteeSize => (
+            &[Key::Quotation("87-47")],
+            "A committee has at least five members, an odd number, experts at least two thirds.",
+        ),
+        Rule::LowestPrice => (
+            &[Key::Quotation("87-54"), Key::Quotation("87-56")],
+            "Only repair and deductions of policy change a price; bids are ranked ascending, and equal prices tie.",
+        ),
+        Rule::PriceWeight => (
+            &[Key::Quotation("87-55")],
+            "The price weighs at least thirty percent for goods and ten percent for services.",
+        ),
+        Rule::Scoring => (
+            &[Key::Quotation("87-55")],
+            "The price score is the lowest compliant price over the bid's, times a hundred; the total is the sum of scores times weights.",
+        ),
+        Rule::RankingByScore => (
+            &[Key::Quotation("87-57")],
+            "Bids are ranked descending by score, then ascending by price, then tied.",
+        ),
+        Rule::SmallFirms => (
+            &[Key::Quotation("财库〔2022〕19号")],
+            "A small firm's price is reduced by ten to twenty percent for scoring, a consortium's or subcontract's with small firms of at least thirty percent by four to six.",
+        ),
+        Rule::DomesticProduct => (
+            &[Key::Quotation("国办发〔2025〕34号")],
+            "A domestic product's price is reduced by twenty percent for comparison from 2026-01-01.",
+        ),
+        Rule::Recheck => (
+            &[Key::Quotation("87-64")],
+            "Before signing, wrong sums, scores out of range, differing objective scores and abnormally high or low scores are corrected and recorded.",
+        ),
+        Rule::TiedFirst => (
+            &[Key::Text("GPR-43"), Key::Quotation("87-68")],
+            "Among tied candidates the tender's rule decides, else a draw.",
+        ),
     };
     Law { keys, sentence }
 }

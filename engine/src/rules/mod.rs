@@ -5,6 +5,7 @@
 //! of `rules.md`. What a pack leaves out holds as in government procurement.
 
 mod ctb;
+mod evaluation;
 mod gp;
 mod spec;
 
@@ -12,6 +13,7 @@ use std::fmt::Write as _;
 
 use kaibiao_protocol::{money::Fen, project::Method};
 
+pub use evaluation::EvaluationFigures;
 pub use spec::{CONFIRM_MINUTES_MAX, INVITED_MAX, SECURITY_METHODS_MAX, SpecFault, check_spec};
 
 /// Which rules a project stands under.
@@ -65,11 +67,43 @@ pub enum Rule {
     FailedUnsealing,
     /// rules.md 19: the remedy the tender names.
     BackupBid,
+    /// rules.md 25: bids of one brand count as one bidder.
+    SameBrand,
+    /// rules.md 23: fewer than three left, or all above budget.
+    FewerLeft,
+    /// rules.md 26: the qualification review.
+    QualificationReview,
+    /// rules.md 27: the responsiveness review.
+    ResponsivenessReview,
+    /// rules.md 30: the order in which a price is repaired.
+    PriceRepair,
+    /// rules.md 31: abnormally low prices are explained or invalid.
+    AbnormallyLow,
+    /// rules.md 32: what makes a bid invalid.
+    InvalidBid,
+    /// rules.md 35: how many sit on a committee.
+    CommitteeSize,
+    /// rules.md 42 and 43: lowest evaluated price.
+    LowestPrice,
+    /// rules.md 44: the least weight of the price.
+    PriceWeight,
+    /// rules.md 45: the price score and the total.
+    Scoring,
+    /// rules.md 46: by score, then by price, then tied.
+    RankingByScore,
+    /// rules.md 47: deductions for small firms.
+    SmallFirms,
+    /// rules.md 48: the deduction for domestic products.
+    DomesticProduct,
+    /// rules.md 49: what is checked before signing.
+    Recheck,
+    /// rules.md 53: tied candidates.
+    TiedFirst,
 }
 
 impl Rule {
     /// Every rule, in a fixed order.
-    pub const ALL: [Rule; 19] = [
+    pub const ALL: [Rule; 35] = [
         Rule::House,
         Rule::LateBid,
         Rule::IncompleteBid,
@@ -89,6 +123,22 @@ impl Rule {
         Rule::PublishedTogether,
         Rule::FailedUnsealing,
         Rule::BackupBid,
+        Rule::SameBrand,
+        Rule::FewerLeft,
+        Rule::QualificationReview,
+        Rule::ResponsivenessReview,
+        Rule::PriceRepair,
+        Rule::AbnormallyLow,
+        Rule::InvalidBid,
+        Rule::CommitteeSize,
+        Rule::LowestPrice,
+        Rule::PriceWeight,
+        Rule::Scoring,
+        Rule::RankingByScore,
+        Rule::SmallFirms,
+        Rule::DomesticProduct,
+        Rule::Recheck,
+        Rule::TiedFirst,
     ];
 }
 

@@ -7,6 +7,8 @@ mod answers;
 mod backup;
 mod creating;
 mod directory;
+mod evaluation;
+mod evaluation_holds;
 mod golden;
 mod hall;
 mod interleavings;

@@ -9,6 +9,7 @@ mod typescript;
 use std::{fs, path::PathBuf};
 
 use kaibiao_protocol::{
+    evaluation::{Case, Evaluation},
     frame::{Notice, Request, Response},
     project::ProjectSpec,
     record::OpeningRecord,
@@ -66,6 +67,23 @@ fn check(name: &str, made: &str) {
 #[test]
 fn the_json_schema_fits_the_types() {
     check("kaibiao.schema.json", &pretty(&json_schema()));
+}
+
+/// A case and its evaluation, `docs/formats/case.md`.
+#[test]
+fn the_schema_of_a_case_fits_the_types() {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.contract = Contract::Deserialize;
+    let mut generator = SchemaGenerator::new(settings);
+    let (case, evaluation) = (generator.subschema_for::<Case>(), generator.subschema_for::<Evaluation>());
+    let schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "kaibiao case",
+        "description": "What kaibiao evaluate reads (Case) and prints with --json (Evaluation).",
+        "oneOf": [case, evaluation],
+        "$defs": generator.take_definitions(true),
+    });
+    check("case.schema.json", &pretty(&schema));
 }
 
 #[test]
