@@ -54,6 +54,7 @@ pub(crate) async fn judge(
                 Output::SyncBytes => heard = Some(Input::Synced(shell.sync_bytes().await)),
                 Output::WriteRow => heard = Some(Input::RowWritten(shell.write_row().await)),
                 Output::Check => heard = Some(Input::Checked(shell.check().await)),
+                Output::Seal => heard = Some(Input::Sealed(shell.seal().await)),
                 Output::Ask { asked, command, side } => {
                     let command_id = derived(&core.command_pieces(asked));
                     let ask = AskProject {
@@ -158,10 +159,7 @@ impl Shell<'_> {
                 trust: &trust,
                 opening_key: house.keys().opening.public(),
             };
-            let checked = check(&**house.files(), &one, arrived, &grounds)?;
-            // Durable under its final name before anybody is told that it is received.
-            house.files().finish(&one.file).map_err(CheckEnd::Store)?;
-            Ok(checked)
+            check(&**house.files(), &one, arrived, &grounds)
         });
         let checked = checking.await.unwrap_or_else(|_| {
             // What somebody sent made a check panic: that is a bug, and no reason to let the room wait.
@@ -178,6 +176,20 @@ impl Shell<'_> {
                 tracing::error!(upload = %self.one.upload, %fault, "a staged final cannot be read");
                 Err(CheckFault::Store)
             }
+        }
+    }
+
+    async fn seal(&self) -> bool {
+        let (files, file) = (self.house.files().clone(), self.one.file);
+        let turns = self.house.intake().turns.clone();
+        let _turn = turns.acquire().await;
+        match tokio::task::spawn_blocking(move || files.finish(&file)).await {
+            Ok(Ok(())) => true,
+            Ok(Err(fault)) => {
+                tracing::error!(upload = %self.one.upload, %fault, "a checked final cannot be finished");
+                false
+            }
+            Err(_) => false,
         }
     }
 

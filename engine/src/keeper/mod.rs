@@ -20,7 +20,11 @@ use std::{
 
 use self::commands::Commands;
 pub use self::side::{SideSpace, SideWrite};
-use crate::{refusals::refuse, rules::RulePack};
+use crate::{
+    planted::{Planted, planted},
+    refusals::refuse,
+    rules::RulePack,
+};
 use kaibiao_protocol::{
     digest::Digest,
     ids::CommandId,
@@ -313,14 +317,22 @@ impl<M: Machine> Keeper<M> {
             out.push(Output::Answer { no, answer: Err(refuse(RefusalCode::Busy, RulePack::default())) });
             return;
         }
-        let outcome = match command_id.filter(|id| self.commands.knows(id)) {
+        let again = command_id.filter(|id| self.commands.knows(id) && !planted(Planted::RepeatDecidedAnew));
+        let state = if planted(Planted::DecideOnCommitted) { &*self.committed } else { &self.speculative };
+        let outcome = match again {
             Some(id) => Outcome::Again(id),
-            None => match M::decide(&self.speculative, &command, &asker, at) {
+            None => match M::decide(state, &command, &asker, at) {
                 Ok(events) if events.is_empty() => Outcome::Nothing { about: M::about(&command) },
                 Ok(events) => self.take(events, at, command_id, side),
                 Err(refusal) => Outcome::Refused(refusal),
             },
         };
+        if planted(Planted::RefusalBeforeAppend)
+            && let Outcome::Refused(refusal) = outcome
+        {
+            out.push(Output::Answer { no, answer: Err(refusal) });
+            return;
+        }
         self.waiting.push_back(Entry { no, at, outcome });
         if self.flight.is_empty() {
             self.advance(out);
@@ -353,23 +365,31 @@ impl<M: Machine> Keeper<M> {
         assert!(!flight.is_empty(), "only a batch in flight can become durable");
         let first_seq = self.last_seq + 1;
         let mut published = Vec::with_capacity(hashes.len());
+        let lost = planted(Planted::LastEventLost);
         let mut hashes = hashes.into_iter();
         for Entry { no, at, outcome } in flight {
             let answer = match outcome {
                 Outcome::Records { records, .. } => {
                     let mut done = Done { at, first_seq: self.last_seq + 1, hashes: Vec::new() };
                     for record in records {
-                        let hash = hashes.next().expect("the journal hashes every record of a batch");
+                        let hash = hashes.next().or(lost.then_some(Digest([0; 32])));
+                        let hash = hash.expect("the journal hashes every record of a batch");
                         let seq = self.last_seq + 1;
                         self.commit(seq, record.at, &record.event, record.command_id, hash);
                         done.hashes.push(hash);
                         published.push(Recorded { seq, at: record.at, event: record.event, hash });
+                    }
+                    if planted(Planted::AnswerBeforeAppend) {
+                        continue;
                     }
                     Ok(done)
                 }
                 other => self.answer(at, other),
             };
             out.push(Output::Answer { no, answer });
+        }
+        if lost {
+            self.last_seq = last_seq;
         }
         assert_eq!(last_seq, self.last_seq, "the batch in flight is the one that became durable");
         out.push(Output::Publish { first_seq, records: published });
@@ -427,7 +447,24 @@ impl<M: Machine> Keeper<M> {
             self.flight.push_back(entry);
         }
         if !self.flight.is_empty() {
+            if planted(Planted::AnswerBeforeAppend) {
+                self.answer_early(out);
+            }
+            if planted(Planted::LastEventLost) && batch.records.len() > 1 {
+                batch.records.pop();
+            }
             out.push(Output::Append(batch));
+        }
+    }
+
+    /// [`Planted::AnswerBeforeAppend`].
+    fn answer_early(&self, out: &mut Vec<Output<M>>) {
+        let mut seq = self.last_seq;
+        for entry in &self.flight {
+            let Outcome::Records { records, .. } = &entry.outcome else { continue };
+            let done = Done { at: entry.at, first_seq: seq + 1, hashes: Vec::new() };
+            seq += records.len() as u64;
+            out.push(Output::Answer { no: entry.no, answer: Ok(done) });
         }
     }
 

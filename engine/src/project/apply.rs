@@ -21,7 +21,10 @@ use super::{
         Published, Settling, Signed, Signing, Stage, Supplier, give_back, mended_by,
     },
 };
-use crate::rules::RulePack;
+use crate::{
+    planted::{Planted, planted},
+    rules::RulePack,
+};
 
 /// Makes one event true.
 pub(super) fn apply(project: &mut Project, event: &ProjectEvent, at: Moment) {
@@ -247,7 +250,12 @@ impl Inbox {
             self.ciphertexts.entry(part.ciphertext).or_insert_with(|| facts.supplier.clone());
         }
         let supplier = self.judge(facts.upload, &facts.supplier, UploadFate::Received(bid));
-        if supplier.latest <= received_at {
+        let wins = if planted(Planted::EarlierStampWins) {
+            supplier.standing.is_none()
+        } else {
+            supplier.latest <= received_at
+        };
+        if wins {
             supplier.latest = received_at;
             supplier.standing = Some(bid);
         }
@@ -263,6 +271,9 @@ impl Inbox {
     }
 
     fn withdraw(&mut self, bid: &BidId) {
+        if planted(Planted::WithdrawnStands) {
+            return;
+        }
         for supplier in self.suppliers.values_mut() {
             if supplier.standing == Some(*bid) {
                 supplier.standing = None;

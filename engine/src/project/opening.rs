@@ -131,7 +131,9 @@ pub(super) fn accept_keys(live: &Live, bid: &BidId, epoch: u32, by_backup: bool,
             return Err(live.refuse(RefusalCode::KeysAlreadyHere));
         }
         Place::Final { .. } => return Err(live.refuse(RefusalCode::WindowClosed)),
-        Place::AwaitingKeys if by_backup => return Err(live.refuse(RefusalCode::NoFailureRecorded)),
+        Place::AwaitingKeys if by_backup && !planted(Planted::BackupWithoutFailure) => {
+            return Err(live.refuse(RefusalCode::NoFailureRecorded));
+        }
         Place::Failed(_) if by_backup => return Err(live.refuse(RefusalCode::BackupNotAdmitted)),
         Place::Failed(Failed { needs: Needs::Restoring, kept_by_backup: Some(_), .. })
         | Place::AwaitingBackup {
@@ -140,7 +142,8 @@ pub(super) fn accept_keys(live: &Live, bid: &BidId, epoch: u32, by_backup: bool,
         } => return Err(live.refuse(RefusalCode::KeysAlreadyHere)),
         Place::AwaitingKeys | Place::Failed(_) | Place::AwaitingBackup { .. } => {}
     }
-    if desk.keys_until(closes_at).is_none_or(|until| at >= until) {
+    let over = desk.keys_until(closes_at).is_none_or(|until| at >= until);
+    if over && !planted(Planted::KeysAfterWindow) {
         return Err(live.refuse(RefusalCode::WindowClosed));
     }
     Ok(vec![ProjectEvent::KeysAccepted { bid: *bid, arrived_at: at, by_backup }])

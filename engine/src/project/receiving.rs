@@ -17,6 +17,7 @@ use super::{
     state::{Live, Stage},
 };
 use crate::{
+    planted::{Planted, planted},
     refusals::{because, refuse},
     rules::{RulePack, check_spec},
 };
@@ -74,7 +75,7 @@ fn same_upload(live: &Live, fate: &UploadFate, facts: &BidFacts) -> Verdict {
 
 /// TL-28, TR-36: "逾期送达的投标文件，招标人应当拒收". In time is before the deadline's instant.
 pub(super) fn check_time_of_receipt(live: &Live, at: Moment) -> Result<(), Refusal> {
-    if at >= live.spec.deadline {
+    if at >= live.spec.deadline && !(planted(Planted::LateByOne) && at == live.spec.deadline) {
         return Err(live.refuse(RefusalCode::PastDeadline));
     }
     match live.stage {
@@ -122,7 +123,7 @@ fn check_form(live: &Live, facts: &BidFacts) -> Result<(), Refusal> {
     }
     // Two who seal apart never come to the same ciphertext: one is the other's copy.
     let others = |digest| live.inbox.ciphertexts.get(digest).is_some_and(|owner| *owner != facts.supplier);
-    if facts.parts.iter().any(|part| others(&part.ciphertext)) {
+    if facts.parts.iter().any(|part| others(&part.ciphertext)) && !planted(Planted::AnyonesFile) {
         return Err(live.refuse(RefusalCode::SameCiphertext));
     }
     Ok(())
@@ -193,6 +194,7 @@ pub(super) fn close(live: &Live, at: Moment) -> Verdict {
         }
     }
     // TR-44, 87-41: "投标人少于3个的，不得开标", counted per lot.
-    let count = |(lot, bids)| (lot, LotCount { bids, opens: live.pack.lot_opens(bids) });
+    let opens = |bids| live.pack.lot_opens(bids) || planted(Planted::TooFewOpened) && bids > 0;
+    let count = |(lot, bids)| (lot, LotCount { bids, opens: opens(bids) });
     Ok(vec![ProjectEvent::ReceivingClosed { lots: counts.into_iter().map(count).collect() }])
 }

@@ -15,7 +15,7 @@ use kaibiao_protocol::{
 
 use super::{
     Bid, Verdict, check_signature,
-    state::{Closing, Desk, Live, Place, Published, Settling, Signed, Signing, Stage},
+    state::{Closing, Desk, Live, Place, Published, Settling, Signed, Signing, Stage, barrier_is_free},
 };
 use crate::{
     planted::{Planted, planted},
@@ -31,7 +31,7 @@ pub(super) fn publish(
     at: Moment,
 ) -> Verdict {
     let desks = match &live.stage {
-        Stage::Settling(Settling { desks, .. }) if desks.values().all(Desk::is_done) => desks,
+        Stage::Settling(Settling { desks, .. }) if barrier_is_free(desks) => desks,
         Stage::Receiving
         | Stage::AwaitingStart(_)
         | Stage::AwaitingOrder(_)
@@ -82,6 +82,11 @@ fn lot_record(live: &Live, lot: LotNo, sheets: &BTreeMap<BidId, BTreeMap<LotNo, 
     let bids = live.counted().map_or(&[][..], |counted| &counted.bids);
     let bids = bids.iter().filter_map(|bid| live.inbox.bids.get(bid));
     let bids = bids.filter(|bid| bid.facts.lots.contains(&lot));
+    let dropped = |bid: &&Bid| {
+        let desk = live.desks().and_then(|desks| desks.get(&bid.facts.bid));
+        desk.is_some_and(|desk| matches!(desk.place, Place::AwaitingKeys))
+    };
+    let bids = bids.filter(|bid| !(planted(Planted::NoShowDropped) && dropped(bid)));
     if live.lot_opens(lot) {
         // TR-36: every bid received in time is in the record, in the order of receipt.
         let rows = (1..).zip(bids).map(|(no, bid)| row(live, no, bid, lot, sheets));

@@ -18,7 +18,11 @@ use kaibiao_protocol::{
 };
 
 use super::{Bid, Order, RecordSignature, UploadFate};
-use crate::{refusals::refuse, rules::RulePack};
+use crate::{
+    planted::{Planted, planted},
+    refusals::refuse,
+    rules::RulePack,
+};
 
 /// Whether the project exists.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -416,6 +420,12 @@ impl Failed {
     fn asks_keys(&self) -> bool {
         self.needs == Needs::Keys || self.kept_by_backup.is_none()
     }
+}
+
+/// Whether every bid being opened has its end, so that all may be published at once (E20-30).
+pub(crate) fn barrier_is_free(desks: &Desks) -> bool {
+    let awaited = desks.values().filter(|desk| !desk.is_done()).count();
+    awaited == 0 || planted(Planted::PublishEarly) && awaited == 1
 }
 
 /// The instant `end` with the outage from `down_since` to `at` given back; unchanged if it had come

@@ -16,7 +16,10 @@ use super::{
     opening::open_desk,
     state::{AwaitingKeys, Closing, Desk, Desks, Failed, Live, Needs, Place, Settling, Stage},
 };
-use crate::refusals::because;
+use crate::{
+    planted::{Planted, planted},
+    refusals::because,
+};
 
 /// The open window.
 fn open_window(live: &Live) -> Result<&AwaitingKeys, Refusal> {
@@ -47,8 +50,9 @@ pub(super) fn extend(live: &Live, minutes: u32, reason: &str, asker: &Asker, at:
             &format!("the window may be extended by 1 to {room} minutes"),
         ));
     }
+    let counted = if planted(Planted::ExtendedTwice) { 2 * minutes } else { minutes };
     Ok(vec![ProjectEvent::WindowExtended {
-        window_closes_at: window.closes_at.plus_minutes(minutes),
+        window_closes_at: window.closes_at.plus_minutes(counted),
         minutes,
         reason: reason.to_owned(),
         by: asker.clone(),

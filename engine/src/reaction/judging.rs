@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::reception::FinalName;
 use crate::{
     keeper::Done,
+    planted::{Planted, planted},
     project::{Project, UploadFate},
     refusals::refuse,
     rules::RulePack,
@@ -79,7 +80,7 @@ impl Final {
         if *claims.project != self.project {
             return Err(RefusalCode::OtherProject);
         }
-        if *claims.supplier != self.supplier {
+        if *claims.supplier != self.supplier && !planted(Planted::AnyonesFile) {
             return Err(RefusalCode::OtherSupplier);
         }
         if !claims.lots.iter().all(|lot| spec.lots.contains_key(lot)) {
@@ -122,8 +123,10 @@ pub enum Input {
     Synced(Result<(), RefusalCode>),
     /// The stamp is durable; or not.
     RowWritten(Result<(), RowFault>),
-    /// The checks are done, and what passed them is durable under its final name.
+    /// The checks are done.
     Checked(Result<Box<BidFacts>, CheckFault>),
+    /// Whether what passed the checks is durable under its final name; it can be tried again.
+    Sealed(bool),
     /// The project's answer.
     Answered(Result<Done, Refusal>),
     /// The wait is over.
@@ -161,6 +164,8 @@ pub enum Output {
     WriteRow,
     /// Check the bytes against the project that was loaded; say [`Input::Checked`].
     Check,
+    /// Make the file durable under its final name, for it will be told as received; say [`Input::Sealed`].
+    Seal,
     /// Ask the project, stamped with the final's stamp; say [`Input::Answered`].
     Ask {
         /// Which ask it is: its command id is made of [`Judging::command_pieces`].
@@ -241,6 +246,7 @@ enum State {
     Syncing(Then),
     WritingRow(Then),
     Checking,
+    Sealing(Box<BidFacts>),
     Asking(Asked, Box<ProjectCommand>),
     Ended,
 }
@@ -265,9 +271,10 @@ impl Judging {
     }
 
     /// A final that was left without a verdict, by a crash or in this process; `staged`: whether its stamp and bytes
-    /// are durable. It keeps its stamp, whatever the time is `_now`.
-    pub fn resumed(one: Final, staged: bool, _now: Moment) -> Self {
-        Self { staged, ..Self::new(one) }
+    /// are durable. It keeps its stamp, whatever the time is `now`.
+    pub fn resumed(one: Final, staged: bool, now: Moment) -> Self {
+        let received_at = if planted(Planted::StampedAnew) { now } else { one.received_at };
+        Self { staged, ..Self::new(Final { received_at, ..one }) }
     }
 
     /// The final.
@@ -313,17 +320,25 @@ impl Judging {
             (State::WritingRow(then), Input::RowWritten(written)) => {
                 self.row_written(then, written, stopping, out);
             }
-            (State::Checking, Input::Checked(Ok(facts))) => {
-                let command = ProjectCommand::SubmitBid { facts: *facts };
-                self.go(State::Asking(Asked::Submit, Box::new(command)), out);
+            (State::Checking, Input::Checked(Ok(facts))) if planted(Planted::VerdictBeforeStage) => {
+                self.submit(facts, out);
             }
+            (State::Checking, Input::Checked(Ok(facts))) => self.go(State::Sealing(facts), out),
+            (State::Sealing(facts), Input::Sealed(true)) => self.submit(facts, out),
+            (sealing @ State::Sealing(_), Input::Sealed(false)) => self.store_failed(sealing, stopping, out),
             (State::Checking, Input::Checked(Err(CheckFault::Refused(code)))) => self.refuse(code, out),
-            (State::Checking, Input::Checked(Err(CheckFault::Store))) => self.store_failed(stopping, out),
+            (State::Checking, Input::Checked(Err(CheckFault::Store))) => {
+                self.store_failed(State::Checking, stopping, out)
+            }
             (State::Asking(asked, command), Input::Answered(answer)) => {
                 self.answered(asked, command, answer, stopping, out);
             }
             (
-                waiting @ (State::Loading | State::WritingRow(_) | State::Checking | State::Asking(..)),
+                waiting @ (State::Loading
+                | State::WritingRow(_)
+                | State::Checking
+                | State::Sealing(_)
+                | State::Asking(..)),
                 Input::Waited,
             ) => self.go(waiting, out),
             (state, input) => panic!("a final hears only what it asked for: {input:?} in {state:?}"),
@@ -331,14 +346,16 @@ impl Judging {
     }
 
     fn loaded(&mut self, project: &Project, out: &mut Vec<Output>) {
-        if let Some(fate) = project.upload(&self.one.upload) {
+        if let Some(fate) = project.upload(&self.one.upload)
+            && !planted(Planted::JudgedTwice)
+        {
             return self.again(project, fate, out);
         }
         // By the stamp alone; the ticket sees to it that nothing was counted since.
         let one = &self.one;
         match project.may_upload(&one.supplier, one.size_bytes, one.received_at) {
             Err(refusal) => self.refuse(refusal.code, out),
-            Ok(()) if self.staged => self.go(State::Checking, out),
+            Ok(()) if self.staged || planted(Planted::VerdictBeforeStage) => self.go(State::Checking, out),
             Ok(()) => self.go(State::Syncing(Then::Check), out),
         }
     }
@@ -378,16 +395,21 @@ impl Judging {
     }
 
     /// A moment's trouble of the store must not cost a bid that came in time.
-    fn store_failed(&mut self, stopping: bool, out: &mut Vec<Output>) {
+    fn store_failed(&mut self, state: State, stopping: bool, out: &mut Vec<Output>) {
         self.looks_left = self.looks_left.saturating_sub(1);
         if stopping {
             out.push(Output::Left);
         } else if self.looks_left > 0 {
-            self.wait(State::Checking, out);
+            self.wait(state, out);
         } else {
             // The bytes are lost to us: recorded, so that the supplier holds a signed word of it.
             self.refuse(RefusalCode::SealedBidDamaged, out);
         }
+    }
+
+    fn submit(&mut self, facts: Box<BidFacts>, out: &mut Vec<Output>) {
+        let command = ProjectCommand::SubmitBid { facts: *facts };
+        self.go(State::Asking(Asked::Submit, Box::new(command)), out);
     }
 
     /// The same upload again: the same verdict.
@@ -466,16 +488,23 @@ impl Judging {
     }
 
     fn wait(&mut self, state: State, out: &mut Vec<Output>) {
+        if planted(Planted::BusyAfterStamp) {
+            return self.forget(RefusalCode::Busy, true, out);
+        }
         self.state = state;
         out.push(Output::Wait { ms: RETRY_MS });
     }
 
     fn go(&mut self, state: State, out: &mut Vec<Output>) {
+        if planted(Planted::TicketSettledEarly) && matches!(state, State::Checking) {
+            out.push(Output::SettleTicket);
+        }
         out.push(match &state {
             State::Loading => Output::LoadProject,
             State::Syncing(_) => Output::SyncBytes,
             State::WritingRow(_) => Output::WriteRow,
             State::Checking => Output::Check,
+            State::Sealing(_) => Output::Seal,
             State::Asking(asked, command) => Output::Ask {
                 asked: *asked,
                 command: command.clone(),

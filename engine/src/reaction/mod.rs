@@ -25,7 +25,7 @@ use kaibiao_protocol::{
 
 use crate::project::{
     Project,
-    state::{AwaitingKeys, Closing, Desk, Desks, Live, Place, Published, Settling, Signing, Stage},
+    state::{self, AwaitingKeys, Closing, Desk, Desks, Live, Place, Published, Settling, Signing, Stage},
 };
 
 /// How far ahead a starting shell looks: every project whose `wake_at` is nearer than this many
@@ -145,7 +145,7 @@ fn confirming_ends(live: &Live) -> Option<Moment> {
 }
 
 fn barrier_is_free(live: &Live) -> bool {
-    matches!(&live.stage, Stage::Settling(stage) if stage.desks.values().all(Desk::is_done))
+    matches!(&live.stage, Stage::Settling(stage) if state::barrier_is_free(&stage.desks))
 }
 
 fn in_hand(live: &Live) -> Vec<BidId> {

@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use crate::visibility::Frame;
+use crate::{
+    planted::{Planted, planted},
+    visibility::Frame,
+};
 
 /// Why a connection's frames were cut. The client reconnects and resumes by sequence number; what it may see
 /// is judged anew then.
@@ -111,6 +114,9 @@ impl Pipe {
             return Pushed::Gone;
         }
         if self.deliveries.len() >= self.deliveries_max {
+            if planted(Planted::SlowReaderLosesFrames) {
+                return Pushed::Taken;
+            }
             self.cut(Cut::SlowReader);
             return Pushed::CutNow;
         }
@@ -136,7 +142,7 @@ impl Pipe {
 
     /// Cuts the connection; the first reason stays. Tells whether this call cut it.
     pub fn cut(&mut self, why: Cut) -> bool {
-        if self.cut.is_some() {
+        if self.cut.is_some() || planted(Planted::RevokedStillTold) && why == Cut::Revoked {
             return false;
         }
         self.cut = Some(why);

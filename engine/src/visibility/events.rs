@@ -12,6 +12,7 @@ use kaibiao_protocol::{
 use super::{Audience, views};
 use crate::{
     keeper::Machine as _,
+    planted::{Planted, planted},
     project::{Project, ProjectMachine},
 };
 
@@ -77,6 +78,9 @@ pub fn room_event(
     match event {
         ProjectEvent::ProjectCreated { spec, .. } => {
             vec![RoomEvent::ProjectPublished { spec: Box::new(shown_spec(audience, spec)) }]
+        }
+        ProjectEvent::BidSubmitted { facts, .. } if planted(Planted::RoomToldOfBids) => {
+            vec![RoomEvent::CheckedIn { organisation: facts.supplier.clone() }]
         }
         // Who hands in, and that anybody does, is for the supplier alone.
         ProjectEvent::BidSubmitted { .. }

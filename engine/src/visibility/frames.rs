@@ -14,7 +14,11 @@ use kaibiao_protocol::{
 };
 
 use super::{Audience, RoomLog, Viewer};
-use crate::{keeper::Recorded, project::Project};
+use crate::{
+    keeper::Recorded,
+    planted::{Planted, planted},
+    project::Project,
+};
 
 /// One frame's text. Shared, not copied: the web server sends this very type, so a frame for ten thousand viewers is
 /// made once and counted, never cloned.
@@ -72,6 +76,7 @@ impl RoomFrames {
     /// The frames of a stream after `since`.
     pub fn after(&self, stream: &Shared, since: u64) -> &[Frame] {
         let frames = self.streams.get(stream).map_or(&[][..], Vec::as_slice);
+        let since = if planted(Planted::FrameSkippedOnResume) && since > 0 { since + 1 } else { since };
         let from = usize::try_from(since).unwrap_or(usize::MAX).min(frames.len());
         &frames[from..]
     }
@@ -101,8 +106,21 @@ impl RoomFrames {
             }
         }
         for (supplier, event) in projected.own {
+            if planted(Planted::OwnStreamLeaks)
+                && let Some(other) = self.own_of_another(&supplier)
+            {
+                self.add(Shared::Own(other), record, ViewEvent::Own(event.clone()), new);
+            }
             self.add(Shared::Own(supplier), record, ViewEvent::Own(event), new);
         }
+    }
+
+    /// Whose stream [`Planted::OwnStreamLeaks`] leaks to.
+    fn own_of_another(&self, supplier: &OrganisationId) -> Option<OrganisationId> {
+        self.streams.keys().find_map(|stream| match stream {
+            Shared::Own(other) if other != supplier => Some(other.clone()),
+            Shared::Own(_) | Shared::Room(_) => None,
+        })
     }
 
     fn add(

@@ -13,6 +13,7 @@ mod golden;
 mod hall;
 mod interleavings;
 mod invariants;
+mod judging;
 mod keeper;
 mod opening;
 mod opening_machine;

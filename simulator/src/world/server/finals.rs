@@ -73,6 +73,7 @@ pub(super) enum FinalStep {
     Sync,
     Row(Result<(), RowFault>),
     Check,
+    Seal,
     Answered(Told),
     Waited,
 }
@@ -178,6 +179,10 @@ impl Node {
             }
             FinalStep::Row(written) => judging::Input::RowWritten(written),
             FinalStep::Check => judging::Input::Checked(self.check_final(no)),
+            FinalStep::Seal => {
+                let file = run.judging.one().file;
+                judging::Input::Sealed(self.store.finish_file(&file).is_ok())
+            }
             FinalStep::Answered(told) => judging::Input::Answered(told),
             FinalStep::Waited => judging::Input::Waited,
         };
@@ -206,6 +211,10 @@ impl Node {
                 Output::Check => {
                     let takes = self.work_takes("check", 1_500);
                     self.later(takes, Work::Final { no, step: FinalStep::Check });
+                }
+                Output::Seal => {
+                    let takes = self.takes("seal", SYNC_US);
+                    self.later(takes, Work::Final { no, step: FinalStep::Seal });
                 }
                 Output::Ask { asked, command, side } => self.final_asks(no, asked, *command, side),
                 Output::Wait { ms } => {
@@ -280,9 +289,6 @@ impl Node {
             verdicts::check(&self.store.readable(self.now), one, &project, &self.directory, &self.trust);
         match checked {
             Ok(checked) => {
-                let file = one.file;
-                // Durable under its final name before anybody is told that it is received.
-                self.store.finish_file(&file).map_err(|_| CheckFault::Store)?;
                 if let Some(run) = self.finals.get_mut(&no) {
                     run.evidence = checked.evidence;
                 }
