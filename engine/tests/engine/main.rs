@@ -18,6 +18,7 @@ mod keeper;
 mod opening;
 mod opening_machine;
 mod permissions;
+mod race;
 mod reactions;
 mod receiving;
 mod record;
