@@ -57,7 +57,7 @@ pub const VERSIONS: usize = 3;
 pub enum Make {
     /// A sound one, from 0.
     Version(usize),
-    /// Signed and stated as it is, but its last chunk is not what its key seals: fails as a damaged upload.
+    /// Signed and stated as it is, but a chunk of its common part is not what its key seals: fails as a damaged upload.
     NeverWhole,
     /// Sealed well, but what is inside belongs to another project: fails as a malformed package.
     OtherInside,
@@ -271,13 +271,15 @@ impl Stock {
         }
     }
 
-    /// Turns a bit of the last chunk, then states and signs the bid as it is now.
+    /// Turns a bit of the last chunk of the common part, which is always opened, then states and signs the bid as it is
+    /// now.
     fn spoiled(&self, header: &Header, bytes: &mut [u8], certificate: &[u8]) -> Header {
-        *bytes.last_mut().expect("a bid has bytes") ^= 1;
         let mut statement = header.statement.clone();
-        let last = statement.parts.last_mut().expect("a bid has parts");
-        let from = bytes.len() - usize::try_from(last.length).expect("a small bid");
-        last.ciphertext = sha256(&bytes[from..]);
+        let common = statement.parts.first_mut().expect("a bid has parts");
+        let from = header.bytes().len();
+        let to = from + usize::try_from(common.length).expect("a small bid");
+        bytes[to - 1] ^= 1;
+        common.ciphertext = sha256(&bytes[from..to]);
         let statement = statement.to_bytes();
         let mut sign = |bytes: &[u8]| Ok::<_, Infallible>(self.key.sign(bytes));
         let cms =

@@ -127,6 +127,8 @@ enum Work {
     Final { no: FinalNo, step: finals::FinalStep },
     /// The journal takes its next step.
     Journal,
+    /// The journal's queue was full.
+    Refused(Box<store::AppendOf>),
     /// What was written of an upload is synced and noted.
     UploadSync { upload: UploadId, waits: ConnId },
     /// Idle projects are let go.
@@ -216,6 +218,7 @@ impl Node {
             }
             Work::Final { no, step } => self.final_step(no, step),
             Work::Journal => self.journal_step(),
+            Work::Refused(of) => self.appended(*of, Err(kaibiao_actors::journal::AppendFault::Busy)),
             Work::UploadSync { upload, waits } => self.upload_sync(upload, waits),
             Work::Sweep => self.sweep(),
         }

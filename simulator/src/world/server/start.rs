@@ -30,6 +30,8 @@ use kaibiao_protocol::{
     role::{Asker, Reactor},
 };
 
+use kaibiao_sealed::trust::Trust;
+
 use super::{
     Node, NodeLimits, Work,
     projects::SWEEP_US,
@@ -73,8 +75,7 @@ impl Node {
         let (clock, hands) = Clock::steppable_after(wall, last_moment).map_err(NoStart::again)?;
         let stamped = staged_finals(&journal)?;
         let uploads = uploads(&journal, &SimFiles::new(disk), &stamped)?;
-        let directory = directory(&journal)?;
-        let trust = Arc::new(trust_of(&directory));
+        let (directory, trust) = directory(&journal)?;
         let mut heads = BTreeMap::new();
         for stream in journal.streams() {
             let Stream::Project(id) = &stream else { continue };
@@ -173,11 +174,11 @@ fn uploads(
 
 /// The directory as its stream says. It is entered before the world begins and changes no more, so it is folded once
 /// for all starts of this process that find the same last record.
-fn directory(journal: &SimJournal) -> Result<Arc<Directory>, NoStart> {
+fn directory(journal: &SimJournal) -> Result<(Arc<Directory>, Arc<Trust>), NoStart> {
     let records = journal.records(&Stream::Directory);
     let primed = &*PRIMED;
     if records.len() == primed.records && records.last().map(|last| last.hash) == primed.last {
-        return Ok(primed.directory.clone());
+        return Ok((primed.directory.clone(), primed.trust.clone()));
     }
     let mut keeper = Keeper::<DirectoryMachine>::new();
     for record in journal.read(&Stream::Directory, 0, usize::MAX).map_err(NoStart::again)? {
@@ -185,12 +186,15 @@ fn directory(journal: &SimJournal) -> Result<Arc<Directory>, NoStart> {
             decode_directory(&record.kind, record.version, &record.payload).map_err(NoStart::again)?;
         keeper.replay(record.seq, record.at, event, record.command_id, record.hash);
     }
-    Ok(keeper.snapshot())
+    let directory = keeper.snapshot();
+    let trust = Arc::new(trust_of(&directory));
+    Ok((directory, trust))
 }
 
 struct Primed {
     disk: SimDisk,
     directory: Arc<Directory>,
+    trust: Arc<Trust>,
     records: usize,
     last: Option<kaibiao_protocol::digest::Digest>,
 }
@@ -222,7 +226,8 @@ static PRIMED: LazyLock<Primed> = LazyLock::new(|| {
     });
     journal.run(&mut Vec::new());
     let last = journal.records(&Stream::Directory).last().map(|record| record.hash);
-    Primed { disk, directory: Arc::new(directory), records: count, last }
+    let trust = Arc::new(trust_of(&directory));
+    Primed { disk, directory: Arc::new(directory), trust, records: count, last }
 });
 
 /// A disk as the world finds it at its beginning.

@@ -191,7 +191,7 @@ impl Node {
     pub(super) fn append(&mut self, append: Append, of: AppendOf) {
         if self.store.busy_until > self.now {
             // Its queue is full.
-            return self.appended(of, Err(AppendFault::Busy));
+            return self.later(10, Work::Refused(Box::new(of)));
         }
         let ticket = self.store.journal.append(append);
         self.store.waiting.insert(ticket, of);
@@ -234,7 +234,7 @@ impl Node {
         self.step_soon(step);
     }
 
-    fn appended(&mut self, of: AppendOf, outcome: Result<Appended, AppendFault>) {
+    pub(super) fn appended(&mut self, of: AppendOf, outcome: Result<Appended, AppendFault>) {
         match of {
             AppendOf::Project { project, life } => {
                 if self.is_living(&project, life) {
