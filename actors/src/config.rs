@@ -125,6 +125,8 @@ pub struct UploadLimits {
     pub bid_bytes_max: u64,
     /// Unfinished uploads one supplier may have in one project.
     pub open_per_supplier_max: usize,
+    /// Unfinished uploads one organisation may have in all projects together.
+    pub open_per_organisation_max: usize,
     /// Unfinished uploads in all.
     pub open_total_max: usize,
     /// An unfinished upload is dropped so many hours after its last byte.
@@ -229,6 +231,7 @@ impl Default for UploadLimits {
         Self {
             bid_bytes_max: 0,
             open_per_supplier_max: 4,
+            open_per_organisation_max: 64,
             open_total_max: 4_000,
             expire_hours: 48,
             disk_reserve_bytes: 1 << 30,
@@ -320,7 +323,7 @@ impl Config {
         if self.tls.is_none() && !self.listen.ip().is_loopback() && !self.allow_plain {
             return Err(ConfigFault::PlainRefused { listen: self.listen });
         }
-        let positive: [(&'static str, u64); 21] = [
+        let positive: [(&'static str, u64); 22] = [
             ("connections_max", self.connections_max as u64),
             ("sessions.idle_minutes", self.sessions.idle_minutes.into()),
             ("sessions.absolute_minutes", self.sessions.absolute_minutes.into()),
@@ -339,6 +342,7 @@ impl Config {
             ("sockets.asks_burst", self.sockets.asks_burst.into()),
             ("sockets.ping_seconds", self.sockets.ping_seconds.into()),
             ("uploads.open_per_supplier_max", self.uploads.open_per_supplier_max as u64),
+            ("uploads.open_per_organisation_max", self.uploads.open_per_organisation_max as u64),
             ("uploads.open_total_max", self.uploads.open_total_max as u64),
             ("uploads.expire_hours", self.uploads.expire_hours.into()),
             ("uploads.window_seconds", self.uploads.window_seconds.into()),

@@ -4,6 +4,8 @@
 
 #[path = "http/doors.rs"]
 mod doors;
+#[path = "http/flood.rs"]
+mod flood;
 #[path = "http/hygiene.rs"]
 mod hygiene;
 #[path = "http/people.rs"]

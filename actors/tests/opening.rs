@@ -7,6 +7,8 @@
 mod crashes;
 #[path = "opening/on_the_way.rs"]
 mod on_the_way;
+#[path = "opening/race.rs"]
+mod race;
 #[path = "opening/receiving.rs"]
 mod receiving;
 #[path = "opening/rooms.rs"]

@@ -65,6 +65,17 @@ impl Holder {
 
     /// A sealed bid for lot 1 of `project` on the platform with this opening key.
     pub(crate) fn seal(&self, project: &str, opening_key: &[u8], pdf_bytes: usize, folder: &Path) -> Vec<u8> {
+        self.seal_with_key(project, opening_key, pdf_bytes, folder).0
+    }
+
+    /// The same with the bid's key, which its supplier keeps.
+    pub(crate) fn seal_with_key(
+        &self,
+        project: &str,
+        opening_key: &[u8],
+        pdf_bytes: usize,
+        folder: &Path,
+    ) -> (Vec<u8>, BidKey) {
         let project: ProjectId = project.parse().unwrap();
         let pdf = folder.join(format!("{}.pdf", self.organisation));
         let mut bytes = b"%PDF-1.7\n".to_vec();
@@ -115,7 +126,7 @@ impl Holder {
         Sealing { binding: &binding, key: &key, signing_certificate: &self.certificate }
             .seal(parts, &mut signer, &mut out, &mut |_| ())
             .unwrap();
-        out.into_inner()
+        (out.into_inner(), key)
     }
 }
 

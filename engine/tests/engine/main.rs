@@ -11,6 +11,7 @@ mod evaluation;
 mod evaluation_holds;
 mod golden;
 mod hall;
+mod hub;
 mod interleavings;
 mod invariants;
 mod judging;

@@ -587,3 +587,29 @@ fn every_order_of_work_comes_to_the_same_verdicts() {
         race(Setting { seed, finals: 500, ..WIDE });
     }
 }
+
+/// The race can fail: each wrong of the intake shows in it.
+#[cfg(feature = "planted")]
+#[test]
+fn a_wrong_planted_in_the_intake_shows_in_the_race() {
+    use kaibiao_engine::planted::{Planted, with};
+    let dies = Setting { finals: 2_000, dies_at_us: Some(5_000), ..WIDE };
+    let long = Setting { finals: 20_000, ..WIDE };
+    for (wrong, setting) in [
+        (Planted::LateByOne, long),
+        (Planted::CountBeforeSettling, long),
+        (Planted::TicketSettledEarly, long),
+        (Planted::EarlierStampWins, long),
+        (Planted::JudgedTwice, long),
+        (Planted::BusyAfterStamp, long),
+        (Planted::StampedAnew, dies),
+        (Planted::LastEventLost, long),
+        (Planted::RepeatDecidedAnew, dies),
+    ] {
+        let found = (1..=10).find(|seed| {
+            let setting = Setting { seed: *seed, ..setting };
+            std::panic::catch_unwind(|| with(wrong, || race(setting))).is_err()
+        });
+        assert!(found.is_some(), "{} was not found", wrong.name());
+    }
+}

@@ -73,7 +73,7 @@ pub(super) async fn take_in(
     let ended = loop {
         let piece = tokio::select! {
             biased;
-            () = upload.give_way.notified() => break Taken::Broken("taken over by a later connection"),
+            () = turn.wanted() => break Taken::Broken("taken over by a later connection"),
             _ = stopping.wait_for(|stopping| *stopping) => break Taken::Broken("the server stops"),
             () = sleep_until(window_ends) => {
                 if in_window < limits.window_bytes_min {
@@ -268,7 +268,7 @@ impl<'a> Writer<'a> {
                 {
                     return fault;
                 }
-                **turn = self.arrival.take();
+                turn.give_back(self.arrival.take());
                 other
             }
         }

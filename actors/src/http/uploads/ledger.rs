@@ -19,9 +19,10 @@ use kaibiao_protocol::{
 };
 use kaibiao_sealed::arrival::Arrival;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex as Turn, Notify, OwnedMutexGuard};
+use tokio::sync::{Mutex as Turn, OwnedMutexGuard, watch};
 use zeroize::Zeroizing;
 
+use super::tenants::{Place, Tenants};
 use crate::{
     config::UploadLimits,
     files::{FileFault, Files},
@@ -70,12 +71,42 @@ pub struct Upload {
     progress: Mutex<Progress>,
     /// Whoever writes holds the turn, with the check that runs along.
     turn: Arc<Turn<Option<Box<Arrival>>>>,
-    /// Asks whoever holds the turn to give it up: its client has come again on another connection.
-    pub(super) give_way: Notify,
+    /// How many have asked for the turn. Whoever holds it gives it up to a later one: its client has come again on
+    /// another connection.
+    asked: watch::Sender<u64>,
+    /// Its place among its organisation's unfinished ones, while it is unfinished.
+    place: Mutex<Option<Place>>,
 }
 
-/// The turn to write; holds the running check. None inside: the bytes so far must be read again.
-pub type WriteTurn = OwnedMutexGuard<Option<Box<Arrival>>>;
+/// The turn to write; holds the running check.
+pub struct WriteTurn {
+    arrival: OwnedMutexGuard<Option<Box<Arrival>>>,
+    /// Which of those who asked this one is.
+    number: u64,
+    asked: watch::Receiver<u64>,
+}
+
+impl WriteTurn {
+    /// Takes the running check out; none: the bytes so far must be read again.
+    pub fn take(&mut self) -> Option<Box<Arrival>> {
+        self.arrival.take()
+    }
+
+    /// Puts it back for the next one.
+    pub fn give_back(&mut self, arrival: Option<Box<Arrival>>) {
+        *self.arrival = arrival;
+    }
+
+    /// Waits until somebody asks for the turn who came later. One who asked while nobody waited here, for the holder
+    /// was writing, is seen at once.
+    pub async fn wanted(&mut self) {
+        let number = self.number;
+        if self.asked.wait_for(|last| *last > number).await.is_err() {
+            // The upload is forgotten, and nobody can ask for its turn.
+            std::future::pending::<()>().await;
+        }
+    }
+}
 
 impl Upload {
     fn new(head: Head, offset: u64, last_at: Moment, verdict: Option<UploadVerdict>) -> Arc<Self> {
@@ -84,7 +115,8 @@ impl Upload {
             head,
             progress: Mutex::new(Progress { offset, last_at, verdict }),
             turn: Arc::new(Turn::new(arrival)),
-            give_way: Notify::new(),
+            asked: watch::Sender::new(0),
+            place: Mutex::new(None),
         })
     }
 
@@ -98,11 +130,31 @@ impl Upload {
         let mut progress = self.lock();
         progress.offset = offset;
         progress.last_at = at;
+        drop(progress);
+        self.give_place_back();
     }
 
     /// Notes what became of it.
     pub fn settle(&self, verdict: UploadVerdict) {
         self.lock().verdict = Some(verdict);
+        self.give_place_back();
+    }
+
+    /// Keeps the place of an unfinished upload.
+    pub(super) fn hold(&self, place: Place) {
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
+        // The bytes may have come already.
+        self.give_place_back();
+    }
+
+    fn give_place_back(&self) {
+        let over = {
+            let progress = self.lock();
+            progress.verdict.is_some() || progress.offset == self.head.length
+        };
+        if over {
+            self.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
     }
 
     /// Whether all its bytes are in.
@@ -113,8 +165,13 @@ impl Upload {
     /// Waits for the turn to write.
     pub async fn turn(&self) -> WriteTurn {
         // An earlier connection of the same client may hang half-dead on it.
-        self.give_way.notify_waiters();
-        self.turn.clone().lock_owned().await
+        let mut number = 0;
+        self.asked.send_modify(|last| {
+            *last += 1;
+            number = *last;
+        });
+        let asked = self.asked.subscribe();
+        WriteTurn { arrival: self.turn.clone().lock_owned().await, number, asked }
     }
 
     fn lock(&self) -> MutexGuard<'_, Progress> {
@@ -166,6 +223,7 @@ pub struct Ledger {
     files: Arc<dyn Files>,
     keys: Arc<PlatformKeys>,
     limits: UploadLimits,
+    tenants: Tenants,
     uploads: Mutex<HashMap<UploadId, Arc<Upload>>>,
 }
 
@@ -181,7 +239,7 @@ impl Ledger {
         keys: Arc<PlatformKeys>,
         limits: UploadLimits,
     ) -> Result<Self, LedgerFault> {
-        let mut uploads = HashMap::new();
+        let (mut uploads, tenants) = (HashMap::new(), Tenants::default());
         let stamped = stamped_files(&*journal)?;
         let mut staged: BTreeSet<FileId> = files.staged()?.into_iter().collect();
         for key in journal.side_keys(SideSpace::Upload, "")? {
@@ -225,13 +283,16 @@ impl Ledger {
                 contact,
             };
             let verdict = kept.refused.map(|refusal| UploadVerdict::Refused { refusal, notice: None });
-            uploads.insert(upload, Upload::new(head, offset, kept.last_at, verdict));
+            let place = tenants.take(&head.supplier, head.length, usize::MAX);
+            let kept = Upload::new(head, offset, kept.last_at, verdict);
+            kept.hold(place.expect("what was begun before is not limited"));
+            uploads.insert(upload, kept);
         }
         for orphan in staged.difference(&stamped) {
             // Begun, and the server stopped before the upload was noted: its client was never told of it.
             files.delete(orphan)?;
         }
-        Ok(Self { journal, files, keys, limits, uploads: Mutex::new(uploads) })
+        Ok(Self { journal, files, keys, limits, tenants, uploads: Mutex::new(uploads) })
     }
 
     /// An upload by its id.
@@ -256,6 +317,15 @@ impl Ledger {
             return Err(refuse(RefusalCode::Busy));
         }
         Ok(())
+    }
+
+    /// A place for one more unfinished upload of an organisation, over all projects.
+    ///
+    /// # Errors
+    /// `busy`: it has too many.
+    pub(super) fn place(&self, owner: &OrganisationId, bytes: u64) -> Result<Place, Refusal> {
+        let uploads_max = self.limits.open_per_organisation_max;
+        self.tenants.take(owner, bytes, uploads_max).ok_or_else(|| refuse(RefusalCode::Busy))
     }
 
     /// Notes a new upload, durably. The same id noted meanwhile by another request is given instead.
@@ -388,4 +458,67 @@ fn stamped_files(journal: &dyn Journal) -> Result<BTreeSet<FileId>, LedgerFault>
 
 fn expires_at(progress: &Progress, hours: u32) -> Moment {
     progress.last_at.plus_minutes(hours.saturating_mul(60))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upload() -> Arc<Upload> {
+        let head = Head {
+            upload: UploadId([1; 16]),
+            project: "KX-1".parse().unwrap(),
+            supplier: "mingde".parse().unwrap(),
+            purpose: UploadPurpose::Bid,
+            bid: BidId([2; 16]),
+            file: FileId([3; 16]),
+            length: 10,
+            contact: Zeroizing::default(),
+        };
+        Upload::new(head, 0, Moment(0), None)
+    }
+
+    async fn is_wanted(turn: &mut WriteTurn) -> bool {
+        tokio::select! {
+            biased;
+            () = turn.wanted() => true,
+            () = tokio::task::yield_now() => false,
+        }
+    }
+
+    #[tokio::test]
+    async fn one_who_asks_while_the_holder_is_busy_writing_is_given_way_all_the_same() {
+        let upload = upload();
+        let mut first = upload.turn().await;
+        assert!(!is_wanted(&mut first).await);
+        // The holder waits for nothing just now: it hashes and writes what it has.
+        let second = upload.turn();
+        tokio::pin!(second);
+        assert!(tokio::select! { biased; _ = &mut second => false, () = tokio::task::yield_now() => true });
+        assert!(is_wanted(&mut first).await, "whoever came later is seen when the holder looks again");
+        drop(first);
+        let mut second = second.await;
+        assert!(!is_wanted(&mut second).await, "nobody came after it");
+    }
+
+    #[tokio::test]
+    async fn of_many_who_ask_the_last_one_keeps_the_turn() {
+        let upload = upload();
+        let first = upload.turn().await;
+        let (second, third) = (upload.turn(), upload.turn());
+        tokio::pin!(second, third);
+        for _ in 0..2 {
+            tokio::select! {
+                biased;
+                _ = &mut second => panic!("the turn is held"),
+                _ = &mut third => panic!("the turn is held"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        drop(first);
+        let mut second = second.await;
+        assert!(is_wanted(&mut second).await);
+        drop(second);
+        assert!(!is_wanted(&mut third.await).await);
+    }
 }

@@ -14,6 +14,7 @@ mod form;
 mod intake;
 mod ledger;
 mod metadata;
+mod tenants;
 
 use std::{
     sync::Arc,
@@ -162,18 +163,19 @@ async fn begin(
         return Err(Refused::code(RefusalCode::TooLarge));
     }
     desk.uploads.has_place(&project, own)?;
+    let place = desk.uploads.place(own, length)?;
 
     let (files, reserve) = (desk.house.files().clone(), desk.config.uploads.disk_reserve_bytes);
     let staged = web::block(move || {
-        let free = files.free_bytes()?;
-        if free < reserve.saturating_add(length) {
+        let room = files.free_bytes()?.saturating_sub(reserve);
+        if room < length || !place.fits(room) {
             return Err(crate::files::FileFault::NoRoom);
         }
-        files.begin(length)
+        Ok((files.begin(length)?, place))
     })
     .await
     .map_err(|_| Refused::code(RefusalCode::Busy))?;
-    let file = staged.map_err(|fault| intake::refusal_of(&fault))?;
+    let (file, place) = staged.map_err(|fault| intake::refusal_of(&fault))?;
     let head = Head { upload, project, supplier: own.clone(), purpose, bid, file, length, contact };
     let kept = match desk.uploads.begin(head, 0, at).await {
         Ok(kept) => kept,
@@ -188,6 +190,7 @@ async fn begin(
         let project = kept.head.project.clone();
         return begun_before(&desk, &kept, &project, own, length, purpose);
     }
+    kept.hold(place);
     tracing::debug!(%upload, length, "an upload begins");
     Ok(created(&desk, &kept))
 }
