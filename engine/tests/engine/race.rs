@@ -604,7 +604,6 @@ fn a_wrong_planted_in_the_intake_shows_in_the_race() {
         (Planted::BusyAfterStamp, long),
         (Planted::StampedAnew, dies),
         (Planted::LastEventLost, long),
-        (Planted::RepeatDecidedAnew, dies),
     ] {
         let found = (1..=10).find(|seed| {
             let setting = Setting { seed: *seed, ..setting };
