@@ -1,4 +1,5 @@
-//! The store in a folder: `staged/xx/ID` and `sealed/xx/ID`, where `xx` are the id's first two digits.
+//! The store in a folder: `staged/xx/ID` and `sealed/xx/ID`, where `xx` are the id's first two digits, and small files
+//! in `segments`.
 
 use std::{
     collections::BTreeSet,
@@ -18,17 +19,46 @@ use rustix::{
 };
 
 use super::{
-    FILE_BYTES_MAX, FileFault, Files, ROOM_KEPT_BYTES, STAGED_OPEN_MAX, StoredFile, open_staged::OpenStaged,
+    Durable, FILE_BYTES_MAX, FileFault, Files, ROOM_KEPT_BYTES, SMALL_FILE_BYTES_MAX, STAGED_OPEN_MAX,
+    StoredFile,
+    open_staged::OpenStaged,
+    segments::{SEGMENT, Segments, SegmentsFound},
 };
+
+/// The folder of segments.
+const SEGMENTS: &str = "segments";
 
 /// A store in a folder. Clones are the same store.
 #[derive(Clone)]
 pub struct LocalFiles(Arc<Inner>);
 
+/// What may be set of a store; the defaults are meant for everybody but tests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FileSettings {
+    /// Bytes of the disk kept free.
+    pub room_kept_bytes: u64,
+    /// Staged files of their own held open at a time.
+    pub staged_open_max: usize,
+    /// A file declared longer than this is one of its own; at most [`SMALL_FILE_BYTES_MAX`]. 0: all are.
+    pub small_bytes_max: u64,
+}
+
+impl Default for FileSettings {
+    fn default() -> Self {
+        Self {
+            room_kept_bytes: ROOM_KEPT_BYTES,
+            staged_open_max: STAGED_OPEN_MAX,
+            small_bytes_max: SMALL_FILE_BYTES_MAX,
+        }
+    }
+}
+
 struct Inner {
     folder: PathBuf,
-    room_kept_bytes: u64,
+    settings: FileSettings,
     open_staged: OpenStaged,
+    segments: Segments,
+    found: SegmentsFound,
     deletes: Mutex<Deletes>,
 }
 
@@ -63,14 +93,14 @@ impl LocalFiles {
     /// # Errors
     /// A failing disk.
     pub fn open(folder: &Path) -> Result<Self, FileFault> {
-        Self::open_with(folder, ROOM_KEPT_BYTES, STAGED_OPEN_MAX)
+        Self::open_with(folder, FileSettings::default())
     }
 
-    /// The same with bounds of one's own: bytes kept free, and staged files open at a time.
+    /// The same with settings of one's own.
     ///
     /// # Errors
     /// A failing disk.
-    pub fn open_with(folder: &Path, room_kept_bytes: u64, staged_open_max: usize) -> Result<Self, FileFault> {
+    pub fn open_with(folder: &Path, settings: FileSettings) -> Result<Self, FileFault> {
         for place in [Place::Staged, Place::Sealed] {
             let place = folder.join(place.name());
             make_folder(&place)?;
@@ -80,13 +110,21 @@ impl LocalFiles {
             }
             sync_folder(&place)?;
         }
+        let (segments, found) = Segments::open(&folder.join(SEGMENTS))?;
         sync_folder(folder)?;
         Ok(Self(Arc::new(Inner {
             folder: folder.to_owned(),
-            room_kept_bytes,
-            open_staged: OpenStaged::new(staged_open_max),
+            settings,
+            open_staged: OpenStaged::new(settings.staged_open_max),
+            segments,
+            found,
             deletes: Mutex::default(),
         })))
+    }
+
+    /// What this start found in the segments.
+    pub fn found(&self) -> SegmentsFound {
+        self.0.found
     }
 
     /// Holds deletes back until the guard is dropped.
@@ -139,6 +177,10 @@ impl LocalFiles {
     }
 
     fn delete_now(&self, id: &FileId) -> Result<(), FileFault> {
+        if self.0.segments.has(id) {
+            self.0.segments.delete(id);
+            return Ok(());
+        }
         self.0.open_staged.forget(id);
         for place in [Place::Staged, Place::Sealed] {
             let path = self.path(place, id);
@@ -174,26 +216,40 @@ impl Drop for DeletesHeld {
 
 impl Files for LocalFiles {
     fn begin(&self, declared_bytes: u64) -> Result<FileId, FileFault> {
+        let mut id = FileId([0; 16]);
+        rand::fill(&mut id.0).expect("the system gives random bytes");
+        self.begin_again(&id, declared_bytes)?;
+        Ok(id)
+    }
+
+    fn begin_again(&self, id: &FileId, declared_bytes: u64) -> Result<(), FileFault> {
         if declared_bytes > FILE_BYTES_MAX {
             return Err(FileFault::TooLarge);
         }
         if declared_bytes > self.free_bytes()? {
             return Err(FileFault::NoRoom);
         }
-        let mut id = FileId([0; 16]);
-        rand::fill(&mut id.0).expect("the system gives random bytes");
-        let path = self.path(Place::Staged, &id);
+        if declared_bytes <= self.0.settings.small_bytes_max.min(SMALL_FILE_BYTES_MAX)
+            && self.0.settings.small_bytes_max > 0
+        {
+            self.0.segments.begin(*id, declared_bytes);
+            return Ok(());
+        }
+        let path = self.path(Place::Staged, id);
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
         let file = file.map_err(FileFault::disk("make", &path))?;
         if let Err(fault) = keep_room(&file, declared_bytes) {
             let _ = fs::remove_file(&path);
             return Err(FileFault::disk("keep room for", &path)(fault));
         }
-        self.0.open_staged.keep(id, file);
-        Ok(id)
+        self.0.open_staged.keep(*id, file);
+        Ok(())
     }
 
     fn write_at(&self, id: &FileId, offset: u64, bytes: &[u8]) -> Result<(), FileFault> {
+        if self.0.segments.has(id) {
+            return self.0.segments.write_at(id, offset, bytes);
+        }
         let file = self.staged_file(id)?;
         let path = self.path(Place::Staged, id);
         let staged_bytes = file.metadata().map_err(FileFault::disk("look at", &path))?.len();
@@ -211,12 +267,18 @@ impl Files for LocalFiles {
     }
 
     fn sync(&self, id: &FileId) -> Result<(), FileFault> {
+        if let Some(durable) = self.sync_soon(id) {
+            return durable.wait();
+        }
         let file = self.staged_file(id)?;
         self.sync_staged(id, &file)?;
         self.sync_name(id, Place::Staged)
     }
 
     fn finish(&self, id: &FileId) -> Result<(), FileFault> {
+        if let Some(durable) = self.finish_soon(id) {
+            return durable.wait();
+        }
         let (staged, sealed) = (self.path(Place::Staged, id), self.path(Place::Sealed, id));
         let file = match self.staged_file(id) {
             Ok(file) => file,
@@ -231,7 +293,18 @@ impl Files for LocalFiles {
         self.sync_name(id, Place::Staged)
     }
 
+    fn sync_soon(&self, id: &FileId) -> Option<Durable> {
+        self.0.segments.has(id).then(|| self.0.segments.sync(id))
+    }
+
+    fn finish_soon(&self, id: &FileId) -> Option<Durable> {
+        self.0.segments.has(id).then(|| self.0.segments.finish(id))
+    }
+
     fn open(&self, id: &FileId) -> Result<Arc<dyn StoredFile>, FileFault> {
+        if self.0.segments.has(id) {
+            return self.0.segments.open_file(id);
+        }
         if self.0.open_staged.spoiled(id) {
             return Err(FileFault::Spoiled(*id));
         }
@@ -251,6 +324,9 @@ impl Files for LocalFiles {
     }
 
     fn staged_bytes(&self, id: &FileId) -> Result<u64, FileFault> {
+        if self.0.segments.has(id) {
+            return self.0.segments.staged_bytes(id);
+        }
         let file = self.staged_file(id)?;
         let metadata = file.metadata().map_err(FileFault::disk("look at", &self.path(Place::Staged, id)))?;
         Ok(metadata.len())
@@ -269,7 +345,7 @@ impl Files for LocalFiles {
 
     fn staged(&self) -> Result<Vec<FileId>, FileFault> {
         let place = self.0.folder.join(Place::Staged.name());
-        let mut ids = Vec::new();
+        let mut ids = self.0.segments.staged();
         for first in 0..=u8::MAX {
             let folder = place.join(format!("{first:02x}"));
             for entry in fs::read_dir(&folder).map_err(FileFault::disk("read", &folder))? {
@@ -285,7 +361,9 @@ impl Files for LocalFiles {
     fn free_bytes(&self) -> Result<u64, FileFault> {
         let folder = &self.0.folder;
         let room = statvfs(folder).map_err(|fault| FileFault::disk("look at", folder)(fault.into()))?;
-        Ok((room.f_bavail * room.f_frsize).saturating_sub(self.0.room_kept_bytes))
+        Ok((room.f_bavail * room.f_frsize)
+            .saturating_sub(self.0.settings.room_kept_bytes)
+            .saturating_sub(self.0.segments.reserved_bytes()))
     }
 }
 
@@ -331,6 +409,35 @@ pub(crate) fn copy_files(from: &Path, to: &Path) -> Result<(), FileFault> {
         }
         sync_folder(&to.join(place.name()))?;
     }
+    copy_segments(&from.join(SEGMENTS), &to.join(SEGMENTS))?;
+    sync_folder(to)
+}
+
+/// Copies segments as they are: one that is being written ends with a torn group at worst, behind everything that the
+/// journal's copy names. Their indexes are derived, and left out.
+fn copy_segments(from: &Path, to: &Path) -> Result<(), FileFault> {
+    make_folder(to)?;
+    let entries = match fs::read_dir(from) {
+        Ok(entries) => entries,
+        // A backup of an older program has none.
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => return sync_folder(to),
+        Err(fault) => return Err(FileFault::disk("read", from)(fault)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(FileFault::disk("read", from))?;
+        let file = to.join(entry.file_name());
+        if !entry.file_name().to_str().is_some_and(|name| name.ends_with(SEGMENT)) {
+            continue;
+        }
+        match fs::copy(entry.path(), &file) {
+            Ok(_) => {}
+            // Removed meanwhile: all in it were deleted before.
+            Err(fault) if fault.kind() == io::ErrorKind::NotFound => continue,
+            Err(fault) => return Err(FileFault::disk("copy", &entry.path())(fault)),
+        }
+        let copied = File::open(&file).and_then(|file| file.sync_all());
+        copied.map_err(FileFault::disk("sync", &file))?;
+    }
     sync_folder(to)
 }
 
@@ -346,12 +453,12 @@ fn keep_room(file: &File, bytes: u64) -> io::Result<()> {
     }
 }
 
-fn make_folder(folder: &Path) -> Result<(), FileFault> {
+pub(super) fn make_folder(folder: &Path) -> Result<(), FileFault> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.map_err(FileFault::disk("make", folder))
 }
 
-fn sync_folder(folder: &Path) -> Result<(), FileFault> {
+pub(super) fn sync_folder(folder: &Path) -> Result<(), FileFault> {
     let synced = File::open(folder).and_then(|folder| folder.sync_all());
     synced.map_err(FileFault::disk("sync", folder))
 }

@@ -10,6 +10,7 @@ mod durable;
 mod fault;
 mod local;
 mod open_staged;
+mod segments;
 
 use std::sync::Arc;
 
@@ -19,7 +20,8 @@ use kaibiao_sealed::read_at::ReadAt;
 pub use durable::{Durable, DurableSayer};
 pub use fault::FileFault;
 pub(crate) use local::copy_files;
-pub use local::{DeletesHeld, LocalFiles};
+pub use local::{DeletesHeld, FileSettings, LocalFiles};
+pub use segments::SegmentsFound;
 
 /// Bytes of the disk kept free for the journal: an upload that would eat into them is refused.
 pub const ROOM_KEPT_BYTES: u64 = 256 << 20;
@@ -27,6 +29,11 @@ pub const ROOM_KEPT_BYTES: u64 = 256 << 20;
 pub const STAGED_OPEN_MAX: usize = 1_024;
 /// Bytes of one file; far above any project's limit, so that no length overflows.
 pub const FILE_BYTES_MAX: u64 = 1 << 46;
+
+/// A file declared at most this long is small, and lies in a segment with others.
+pub const SMALL_FILE_BYTES_MAX: u64 = 256 << 10;
+/// Bytes of small files gathered in memory; beyond them, what is written goes to the disk at once.
+pub const GATHERED_BYTES_MAX: u64 = 128 << 20;
 
 /// A sealed file, open for reading by many threads at once.
 pub trait StoredFile: ReadAt {

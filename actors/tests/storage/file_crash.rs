@@ -2,13 +2,14 @@
 
 use std::{env, fs, path::Path, process::Command};
 
-use kaibiao_actors::files::{FileFault, Files, LocalFiles};
+use kaibiao_actors::files::{FileFault, FileSettings, Files, LocalFiles, SMALL_FILE_BYTES_MAX};
 use kaibiao_protocol::ids::FileId;
 
 use crate::crash::{output, say, test_again};
 
 const CHILD_FOLDER: &str = "KAIBIAO_TEST_FILES_FOLDER";
 const CHILD_DECLARES: &str = "KAIBIAO_TEST_FILES_DECLARES";
+const CHILD_SMALL: &str = "KAIBIAO_TEST_FILES_SMALL";
 const FILES: usize = 8;
 const PIECES: u64 = 3;
 const PIECE_BYTES: usize = 5_000;
@@ -20,7 +21,7 @@ fn child() {
     let Some(folder) = env::var_os(CHILD_FOLDER) else { return };
     let declares = env::var(CHILD_DECLARES).map_or(PIECES * PIECE_BYTES as u64, |text| text.parse().unwrap());
     say("");
-    let files = LocalFiles::open_with(Path::new(&folder), 0, 4).unwrap();
+    let files = LocalFiles::open_with(Path::new(&folder), settings()).unwrap();
     say("started");
     for no in 0..FILES {
         match store(&files, no, declares) {
@@ -29,6 +30,12 @@ fn child() {
         }
     }
     say("ended");
+}
+
+/// Files of their own; with a word in the environment, small ones in segments.
+fn settings() -> FileSettings {
+    let small_bytes_max = if env::var_os(CHILD_SMALL).is_some() { SMALL_FILE_BYTES_MAX } else { 0 };
+    FileSettings { room_kept_bytes: 0, staged_open_max: 4, small_bytes_max }
 }
 
 /// Stores one file; a fault comes with what the store says of the file afterwards: its length, or that it is
@@ -73,7 +80,7 @@ fn strace<'a>(more: &[&'a str]) -> Vec<&'a str> {
 
 /// Every file told as done is there, whole. Gives how many.
 fn holds(folder: &Path, output: &str) -> usize {
-    let files = LocalFiles::open_with(folder, 0, 4).unwrap();
+    let files = LocalFiles::open_with(folder, settings()).unwrap();
     let done: Vec<FileId> =
         output.lines().filter_map(|line| line.strip_prefix("done ")).map(|id| id.parse().unwrap()).collect();
     for (no, id) in done.iter().enumerate() {
@@ -89,8 +96,8 @@ fn holds(folder: &Path, output: &str) -> usize {
 #[test]
 fn a_file_told_as_done_survives_a_kill_at_every_sync() {
     let mut done = 0;
-    // The store's own folders take three syncs at a start.
-    for when in 4..=20 {
+    // The store's own folders take four syncs at a start.
+    for when in 5..=21 {
         let folder = tempfile::tempdir().unwrap();
         let inject = format!("inject=fsync,fdatasync:signal=SIGKILL:when={when}");
         let words = strace(&["-e", "trace=fsync,fdatasync", "-e", &inject, "--"]);
@@ -98,7 +105,7 @@ fn a_file_told_as_done_survives_a_kill_at_every_sync() {
         assert!(output.contains("started") && !output.contains("ended"), "{when}: {output}");
         done += holds(folder.path(), &output);
         // What was not finished can be gone on with, or deleted.
-        let files = LocalFiles::open_with(folder.path(), 0, 4).unwrap();
+        let files = LocalFiles::open_with(folder.path(), settings()).unwrap();
         for id in files.staged().unwrap() {
             assert!(files.staged_bytes(&id).unwrap() <= PIECES * PIECE_BYTES as u64);
             files.delete(&id).unwrap();
@@ -139,7 +146,7 @@ fn a_file_is_told_as_done_only_when_its_bytes_and_its_name_are_durable() {
 #[test]
 fn a_failed_sync_spoils_its_file_and_no_other() {
     // Of the first file: its bytes and its staged name, then its bytes, its sealed name and its staged one.
-    for (when, staged) in [(4, 1), (5, 1), (6, 1), (7, 0), (8, 0)] {
+    for (when, staged) in [(5, 1), (6, 1), (7, 1), (8, 0), (9, 0)] {
         let folder = tempfile::tempdir().unwrap();
         let inject = format!("inject=fsync:error=EIO:when={when}");
         let said = output(child_of(&strace(&["-e", "trace=fsync", "-e", &inject, "--"]), folder.path()));
@@ -149,7 +156,7 @@ fn a_failed_sync_spoils_its_file_and_no_other() {
             said.contains("fault spoiled failed to sync"),
             "a second sync would say that all is well: {said}"
         );
-        let files = LocalFiles::open_with(folder.path(), 0, 4).unwrap();
+        let files = LocalFiles::open_with(folder.path(), settings()).unwrap();
         assert_eq!(files.staged().unwrap().len(), staged, "sync {when}");
     }
 }
@@ -170,7 +177,7 @@ fn no_room_for_what_is_declared_refuses_the_beginning() {
     let said = output(child_of(&words, folder.path()));
     assert!(said.contains("fault not begun the disk has no room"), "{said}");
     assert_eq!(said.matches("done ").count(), FILES - 1);
-    assert!(LocalFiles::open_with(folder.path(), 0, 4).unwrap().staged().unwrap().is_empty());
+    assert!(LocalFiles::open_with(folder.path(), settings()).unwrap().staged().unwrap().is_empty());
 }
 
 #[test]
@@ -193,4 +200,109 @@ fn a_write_that_ends_half_way_is_taken_back() {
     let faults =
         said.lines().filter(|line| line.starts_with(&format!("fault Some({}) ", 2 * PIECE_BYTES))).count();
     assert_eq!(faults, FILES, "{said}");
+}
+
+/// The child with small files.
+fn small_child_of(before: &[&str], folder: &Path) -> Command {
+    let mut command = child_of(before, folder);
+    command.env(CHILD_SMALL, "1");
+    command
+}
+
+#[test]
+fn a_small_file_told_as_done_survives_a_kill_at_every_sync() {
+    let mut done = 0;
+    for when in 1..=14 {
+        let folder = tempfile::tempdir().unwrap();
+        let inject = format!("inject=fdatasync:signal=SIGKILL:when={when}");
+        let words = strace(&["-e", "trace=fdatasync", "-e", &inject, "--"]);
+        let output = output(small_child_of(&words, folder.path()));
+        assert!(output.contains("started") && !output.contains("ended"), "{when}: {output}");
+        done += holds(folder.path(), &output);
+        let files = LocalFiles::open_with(folder.path(), settings()).unwrap();
+        for id in files.staged().unwrap() {
+            assert!(files.staged_bytes(&id).unwrap() <= PIECES * PIECE_BYTES as u64);
+            files.delete(&id).unwrap();
+        }
+    }
+    assert!(done > 10, "{done}");
+}
+
+#[test]
+fn a_small_file_is_told_as_done_only_when_its_group_and_the_segment_s_name_are_durable() {
+    let scratch = tempfile::tempdir().unwrap();
+    let scratch = scratch.path().canonicalize().unwrap();
+    let (folder, record) = (scratch.join("files"), scratch.join("record"));
+    let calls = "trace=pwritev,pwritev2,write,fsync,fdatasync,openat";
+    let words = ["strace", "-f", "-qq", "-y", "-s", "200", "-e", calls, "-o", record.to_str().unwrap(), "--"];
+    let said = output(small_child_of(&words, &folder));
+    assert_eq!(holds(&folder, &said), FILES);
+    let record = fs::read_to_string(record).unwrap();
+    // What a syscall says at its end; strace cuts those that overlap in two.
+    let lines: Vec<&str> =
+        record.lines().filter_map(|line| line.split_once(' ')).map(|(_, call)| call.trim()).collect();
+    let made = lines
+        .iter()
+        .position(|line| line.starts_with("openat(") && line.contains(".segment\", O_RDWR|O_CREAT"));
+    let made = made.unwrap();
+    let named = made
+        + lines[made..]
+            .iter()
+            .position(|line| line.starts_with("fsync(") && line.contains("/segments>"))
+            .unwrap();
+    let mut written = 0;
+    for (place, line) in lines.iter().enumerate() {
+        if line.starts_with("pwritev") {
+            assert!(named < place, "the name is durable before the first group");
+            written = place;
+        }
+        if line.starts_with("write(1<") && line.contains("\"done ") {
+            let synced = lines[written..place]
+                .iter()
+                .any(|line| line.starts_with("fdatasync(") && line.contains(".segment>"));
+            assert!(written > 0 && synced, "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_failed_sync_of_a_group_spoils_its_files_and_no_other() {
+    // Two groups a file: one in the middle, one at its end.
+    for (when, staged) in [(1, 0), (2, 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let inject = format!("inject=fdatasync:error=EIO:when={when}");
+        let said =
+            output(small_child_of(&strace(&["-e", "trace=fdatasync", "-e", &inject, "--"]), folder.path()));
+        assert!(said.contains("ended"), "{said}");
+        assert_eq!(said.matches("done ").count(), FILES - 1, "{said}");
+        assert!(said.contains("fault spoiled failed to sync"), "{said}");
+        // The bytes came through here though the sync was said to have failed; nobody was told of them.
+        let files = LocalFiles::open_with(folder.path(), settings()).unwrap();
+        assert!(files.staged().unwrap().len() <= 1 + staged, "sync {when}");
+        // The segment was not written on; where nothing in it counts, it is gone.
+        assert_eq!(files.found().segments, when, "sync {when}");
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_a_group_and_the_file_may_be_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let words =
+        strace(&["-e", "trace=pwritev,pwritev2", "-e", "inject=pwritev,pwritev2:error=ENOSPC:when=3", "--"]);
+    let said = output(small_child_of(&words, folder.path()));
+    // The second file's middle: what was written of it waits in memory.
+    assert!(said.contains(&format!("fault Some({}) the disk has no room", 2 * PIECE_BYTES)), "{said}");
+    assert_eq!(said.matches("done ").count(), FILES - 1, "{said}");
+    // Its finish, tried again by the child, went through.
+    assert_eq!(LocalFiles::open_with(folder.path(), settings()).unwrap().found().files as usize, FILES);
+}
+
+#[test]
+fn no_room_for_a_segment_refuses_its_first_group() {
+    let folder = tempfile::tempdir().unwrap();
+    let words =
+        strace(&["-e", "trace=pwritev,pwritev2", "-e", "inject=pwritev,pwritev2:error=ENOSPC:when=1", "--"]);
+    let said = output(small_child_of(&words, folder.path()));
+    assert!(said.contains("the disk has no room"), "{said}");
+    assert_eq!(said.matches("done ").count(), FILES - 1, "{said}");
 }

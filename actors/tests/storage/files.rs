@@ -7,11 +7,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kaibiao_actors::files::{FILE_BYTES_MAX, FileFault, Files, LocalFiles, STAGED_OPEN_MAX};
+use kaibiao_actors::files::{FILE_BYTES_MAX, FileFault, FileSettings, Files, LocalFiles, STAGED_OPEN_MAX};
 use kaibiao_protocol::ids::FileId;
 
 fn store(folder: &Path) -> LocalFiles {
-    LocalFiles::open_with(folder, 0, STAGED_OPEN_MAX).unwrap()
+    LocalFiles::open_with(
+        folder,
+        FileSettings { room_kept_bytes: 0, staged_open_max: STAGED_OPEN_MAX, small_bytes_max: 0 },
+    )
+    .unwrap()
 }
 
 fn path(folder: &Path, place: &str, id: &FileId) -> PathBuf {
@@ -152,7 +156,11 @@ fn an_upload_that_would_fill_the_disk_is_refused_before_it_begins() {
     assert!(matches!(files.begin(FILE_BYTES_MAX + 1), Err(FileFault::TooLarge)));
     assert!(files.staged().unwrap().is_empty(), "nothing is left of it");
 
-    let wary = LocalFiles::open_with(folder.path(), u64::MAX, STAGED_OPEN_MAX).unwrap();
+    let wary = LocalFiles::open_with(
+        folder.path(),
+        FileSettings { room_kept_bytes: u64::MAX, staged_open_max: STAGED_OPEN_MAX, small_bytes_max: 0 },
+    )
+    .unwrap();
     assert_eq!(wary.free_bytes().unwrap(), 0);
     assert!(matches!(wary.begin(1), Err(FileFault::NoRoom)));
 }
@@ -173,7 +181,11 @@ fn room_is_kept_for_the_whole_of_what_was_begun() {
 #[test]
 fn more_files_than_may_be_open_are_written_in_turn() {
     let folder = tempfile::tempdir().unwrap();
-    let files = LocalFiles::open_with(folder.path(), 0, 4).unwrap();
+    let files = LocalFiles::open_with(
+        folder.path(),
+        FileSettings { room_kept_bytes: 0, staged_open_max: 4, small_bytes_max: 0 },
+    )
+    .unwrap();
     let ids: Vec<FileId> = (0..12).map(|_| files.begin(40).unwrap()).collect();
     for turn in 0..10u64 {
         for id in &ids {

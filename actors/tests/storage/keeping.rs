@@ -5,7 +5,7 @@ use std::fs;
 use kaibiao_actors::{
     backup::{BackupFault, back_up, restore},
     data_dir::DataDir,
-    files::{Files, LocalFiles},
+    files::{FileSettings, Files, LocalFiles, SMALL_FILE_BYTES_MAX},
     journal::{Journal, JournalFault, SqliteJournal, restore_journal},
 };
 
@@ -95,24 +95,31 @@ fn nothing_is_written_over() {
 
 #[test]
 fn a_whole_backup_holds_every_file_its_journal_names() {
+    for small_bytes_max in [0, SMALL_FILE_BYTES_MAX] {
+        backs_up(FileSettings { room_kept_bytes: 0, staged_open_max: 8, small_bytes_max });
+    }
+}
+
+fn backs_up(settings: FileSettings) {
     let (data, backup, into) =
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let folder = DataDir::open(data.path()).unwrap();
     let journal = SqliteJournal::open(&folder.journal()).unwrap();
-    let files = LocalFiles::open_with(&folder.files(), 0, 8).unwrap();
+    let files = LocalFiles::open_with(&folder.files(), settings).unwrap();
     write(&journal, &stream("KX-1"), 0, 4);
     let (sealed, staged) = (files.begin(6).unwrap(), files.begin(6).unwrap());
     for id in [sealed, staged] {
         files.write_at(&id, 0, b"whole!").unwrap();
     }
     files.finish(&sealed).unwrap();
+    files.sync(&staged).unwrap();
     back_up(&journal, &files, backup.path()).unwrap();
     assert!(matches!(back_up(&journal, &files, backup.path()), Err(BackupFault::NotEmpty { .. })));
 
     let restored = into.path().join("data");
     assert_eq!(restore(backup.path(), &restored).unwrap().records, 4);
     let folder = DataDir::open(&restored).unwrap();
-    let files = LocalFiles::open_with(&folder.files(), 0, 8).unwrap();
+    let files = LocalFiles::open_with(&folder.files(), settings).unwrap();
     assert_eq!(files.open(&sealed).unwrap().bytes(), 6);
     assert_eq!(files.staged().unwrap(), [staged]);
     assert!(!folder.keys().exists(), "keys are backed up apart");

@@ -12,5 +12,7 @@ mod format;
 mod keeping;
 mod keys;
 mod power;
+mod segments;
+mod segments_torn;
 mod simulated;
 mod tools;
