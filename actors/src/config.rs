@@ -232,7 +232,7 @@ impl Default for UploadLimits {
             bid_bytes_max: 0,
             open_per_supplier_max: 4,
             open_per_organisation_max: 64,
-            open_total_max: 4_000,
+            open_total_max: 16_000,
             expire_hours: 48,
             disk_reserve_bytes: 1 << 30,
             window_seconds: 30,

@@ -115,13 +115,23 @@ impl Shell<'_> {
 
     async fn sync_bytes(&self) -> Result<(), RefusalCode> {
         let (files, file, size) = (self.house.files().clone(), self.one.file, self.one.size_bytes);
-        let turns = self.house.intake().turns.clone();
-        let _turn = turns.acquire().await;
-        let syncing = tokio::task::spawn_blocking(move || {
-            files.sync(&file)?;
-            files.staged_bytes(&file)
-        });
-        match syncing.await.map_err(|_| RefusalCode::Busy)? {
+        let synced = match files.sync_soon(&file) {
+            // Together with all others that wait: no thread for each.
+            Some(durable) => match durable.await {
+                Ok(()) => files.staged_bytes(&file),
+                Err(fault) => Err(fault),
+            },
+            None => {
+                let turns = self.house.intake().turns.clone();
+                let _turn = turns.acquire().await;
+                let syncing = tokio::task::spawn_blocking(move || {
+                    files.sync(&file)?;
+                    files.staged_bytes(&file)
+                });
+                syncing.await.map_err(|_| RefusalCode::Busy)?
+            }
+        };
+        match synced {
             Ok(found) if found == size => Ok(()),
             Ok(_) => Err(RefusalCode::SealedBidDamaged),
             Err(fault) => Err(code_of(&fault)),
@@ -149,7 +159,7 @@ impl Shell<'_> {
         let (arrived, project) = (self.arrived.take(), self.project.clone());
         let project = project.expect("a final is checked against the project that was loaded");
         let turns = house.intake().turns.clone();
-        let _turn = turns.acquire().await;
+        let turn = turns.acquire().await;
         let checking = tokio::task::spawn_blocking(move || {
             let directory = house.directory();
             let trust = house.intake().trust.of(&directory);
@@ -166,6 +176,7 @@ impl Shell<'_> {
             tracing::error!(upload = %self.one.upload, "checking a final panicked");
             Err(CheckEnd::Refused(RefusalCode::SealedBidDamaged))
         });
+        drop(turn);
         match checked {
             Ok(Checked { facts, evidence }) => {
                 self.evidence = evidence;
@@ -181,16 +192,21 @@ impl Shell<'_> {
 
     async fn seal(&self) -> bool {
         let (files, file) = (self.house.files().clone(), self.one.file);
-        let turns = self.house.intake().turns.clone();
-        let _turn = turns.acquire().await;
-        match tokio::task::spawn_blocking(move || files.finish(&file)).await {
-            Ok(Ok(())) => true,
-            Ok(Err(fault)) => {
-                tracing::error!(upload = %self.one.upload, %fault, "a checked final cannot be finished");
-                false
+        let sealed = match files.finish_soon(&file) {
+            Some(durable) => durable.await,
+            None => {
+                let turns = self.house.intake().turns.clone();
+                let _turn = turns.acquire().await;
+                match tokio::task::spawn_blocking(move || files.finish(&file)).await {
+                    Ok(sealed) => sealed,
+                    Err(_) => return false,
+                }
             }
-            Err(_) => false,
+        };
+        if let Err(fault) = &sealed {
+            tracing::error!(upload = %self.one.upload, %fault, "a checked final cannot be finished");
         }
+        sealed.is_ok()
     }
 
     fn side(&self, side: Side) -> SideWrite {

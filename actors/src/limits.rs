@@ -11,8 +11,8 @@ pub use kaibiao_engine::{
 
 /// Deliveries (frames) a connection may be behind before it is cut.
 pub const SINK_DELIVERIES_MAX: usize = 256;
-/// Messages waiting for a project's actor; a thousand asks at once are a busy minute.
-pub const PROJECT_MAILBOX_MAX: usize = 1_024;
+/// Messages waiting for a project's actor: every final of the deadline second, and a thousand asks besides.
+pub const PROJECT_MAILBOX_MAX: usize = FINALS_MAX + 1_024;
 /// Messages waiting for the directory's actor.
 pub const DIRECTORY_MAILBOX_MAX: usize = 1_024;
 /// Messages waiting for a room.
@@ -21,8 +21,10 @@ pub const ROOM_MAILBOX_MAX: usize = 4_096;
 pub const OPENING_MAILBOX_MAX: usize = 4_096;
 /// Envelopes of one project between arrival and answer.
 pub const ENVELOPES_MAX: usize = 4_096;
-/// Finals of one project between stamp and verdict; the next is told `busy` before it is stamped.
-pub const FINALS_MAX: usize = 2_048;
+/// Finals of one project between stamp and verdict; the next is told `busy` before it is stamped. As many as there can
+/// be connections (`connections_max`), so that nobody who has sent the last byte is told so. Each takes about 24 KiB
+/// until its verdict: header and certificates, the wrapped form, its row and its place in four queues.
+pub const FINALS_MAX: usize = 16_384;
 /// Finals of one supplier between stamp and verdict, so that none crowds the others out.
 pub const FINALS_OF_SUPPLIER_MAX: usize = 4;
 /// Finals whose bytes are synced or checked at once, each on a thread of its own.

@@ -45,7 +45,7 @@ pub use sqlite::{Cut, JournalSettings, SqliteJournal, StartReport};
 pub use stream::{NotAStream, Stream};
 
 /// Appends that may wait for the writer; one more is answered [`AppendFault::Busy`].
-pub const QUEUE_APPENDS_MAX: usize = 4_096;
+pub const QUEUE_APPENDS_MAX: usize = 32_768;
 /// Records one append may hold.
 pub const APPEND_RECORDS_MAX: usize = 4_096;
 /// Bytes (payloads and side values) one append may hold.

@@ -12,14 +12,14 @@ use kaibiao_protocol::{
 use crate::{
     suppliers::Bid,
     unsealing::{handed_in, order, price, published, status_of, unseal},
-    world::{World, agent, flip_bit, in_time},
+    world::{World, agent, in_time},
 };
 
 /// Three bids, of which the first lies damaged in the store, was found so, and may be restored.
 async fn damaged() -> (World, Vec<Bid>) {
     let (world, bids) = handed_in(3).await;
     let file = world.state().await.bid(&bids[0].id).unwrap().facts.file;
-    flip_bit(&world.path_of(&file), bids[0].bytes.len() / 2);
+    world.flip_bit(&file, bids[0].bytes.len() / 2);
     let order = order(&world).await;
     for bid in &bids {
         unseal(&world, bid, &order).await;
@@ -59,7 +59,7 @@ async fn restoring_again_after_the_answer_was_lost_leaves_the_restored_bytes_alo
     assert_eq!(world.house.finish_upload(again()).await, restored);
     published(&world).await;
     assert_eq!(world.house.finish_upload(again()).await, restored);
-    world.path_of(&file);
+    world.house.files().open(&file).unwrap();
     world.holds().await;
     world.house.stop().await;
 }

@@ -17,7 +17,7 @@ use kaibiao_sealed::record::{record_digest, verify_record};
 
 use crate::{
     suppliers::{Bid, Supplier},
-    world::{CANARY, World, agent, flip_bit, in_time, supervisor},
+    world::{CANARY, World, agent, in_time, supervisor},
 };
 
 fn lot(number: u16) -> LotNo {
@@ -182,7 +182,7 @@ async fn each_failure_has_its_cause_and_its_consequence_in_the_record() {
     assert!(world.house.report_trouble(not_a_token).await.is_err());
     // A chunk that rots in the store, found when it is unsealed.
     let file = world.state().await.bid(&bids[3].id).unwrap().facts.file;
-    flip_bit(&world.path_of(&file), bids[3].bytes.len() - 5);
+    world.flip_bit(&file, bids[3].bytes.len() - 5);
     unseal(&world, &bids[3], &order).await;
     status_of(&world, &bids[3], "a damaged store", |status| {
         matches!(status, BidStatus::Failed { cause: FailureCause::DamagedStore, .. })
@@ -243,7 +243,7 @@ async fn keys_are_taken_from_their_own_supplier_under_the_present_order_alone() 
 async fn a_damaged_store_is_restored_from_the_backup_byte_for_byte_or_not_at_all() {
     let (world, bids) = handed_in(3).await;
     let file = world.state().await.bid(&bids[0].id).unwrap().facts.file;
-    flip_bit(&world.path_of(&file), bids[0].bytes.len() / 2);
+    world.flip_bit(&file, bids[0].bytes.len() / 2);
     let order = order(&world).await;
     for bid in &bids {
         unseal(&world, bid, &order).await;

@@ -1,12 +1,6 @@
 //! A house on a memory journal, a folder and a clock that the test turns.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, os::unix::fs::FileExt, sync::Arc, time::Duration};
 
 use kaibiao_actors::{
     clock::{Clock, Hands},
@@ -305,21 +299,23 @@ impl World {
         kb_2(&*self.state().await, &history).unwrap();
     }
 
-    /// Where a sealed file lies.
-    pub(crate) fn path_of(&self, file: &FileId) -> PathBuf {
-        let name = file.to_string();
-        let path = self.folder.path().join("files/sealed").join(&name[..2]).join(&name);
-        assert!(path.exists(), "{} is stored", path.display());
-        path
+    /// Flips one bit of a stored file, where it lies.
+    pub(crate) fn flip_bit(&self, file: &FileId, at: usize) {
+        let stored = self.house.files().open(file).unwrap();
+        let mut bytes = vec![0; usize::try_from(stored.bytes()).unwrap()];
+        stored.read_exact_at(&mut bytes, 0).unwrap();
+        // A small file lies in a segment, after others.
+        let segments = fs::read_dir(self.folder.path().join("files/segments")).unwrap();
+        let (path, begins) = segments
+            .map(|entry| entry.unwrap().path())
+            .find_map(|path| {
+                let text = fs::read(&path).unwrap();
+                text.windows(bytes.len()).position(|window| window == bytes).map(|begins| (path, begins))
+            })
+            .unwrap();
+        let disk = fs::OpenOptions::new().write(true).open(path).unwrap();
+        disk.write_all_at(&[bytes[at] ^ 1], (begins + at) as u64).unwrap();
     }
-}
-
-/// Flips one bit of a file.
-pub(crate) fn flip_bit(path: &Path, at: usize) {
-    let mut bytes = fs::read(path).unwrap();
-    bytes[at] ^= 1;
-    fs::remove_file(path).unwrap();
-    fs::write(path, bytes).unwrap();
 }
 
 pub(crate) fn console() -> Asker {

@@ -78,9 +78,10 @@ pub type Subject = [u8; 16];
 /// The most records one batch holds, unless a single command yields more.
 pub const BATCH_MAX: usize = 512;
 /// The most asks that wait for their answer at a keeper; the next is told `busy`.
-pub const WAITING_MAX: usize = 2_048;
-/// How many of the last command ids a keeper remembers.
-pub const COMMAND_IDS_MAX: usize = 4_096;
+/// As many as finals may be in work at the deadline, and some besides.
+pub const WAITING_MAX: usize = 20_480;
+/// How many of the last command ids a keeper remembers; more than wait for their answer.
+pub const COMMAND_IDS_MAX: usize = 32_768;
 
 /// Names an ask between shell and keeper.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -1,9 +1,15 @@
 //! The bytes of one PATCH, straight to the disk and through the running check.
 //!
 //! Memory is one buffer an upload, however large the bid: while a buffer is hashed and written nothing more is read
-//! from the socket. What cannot become a bid here is refused as soon as its header says so.
+//! from the socket. All buffers together are bounded too: where many are full, each is written earlier. What cannot become a bid here is refused as soon as its header says so.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use actix_web::{error::PayloadError, web};
 use futures_util::StreamExt;
@@ -32,6 +38,11 @@ use crate::{
 
 /// Bytes gathered before they are hashed and written.
 const BUFFER_BYTES: usize = 128 * 1024;
+/// Bytes gathered before they are written while all uploads together hold [`BUFFERS_BYTES_MAX`].
+const BUFFER_BYTES_MIN: usize = 16 * 1024;
+/// Bytes that all uploads hold in their buffers; beyond them each goes down to [`BUFFER_BYTES_MIN`], so that ten
+/// thousand at once take 160 MiB more at most.
+const BUFFERS_BYTES_MAX: usize = 256 << 20;
 /// Bytes after which an upload on its way is synced and noted, so that a crash costs no more than these.
 const NOTE_EVERY_BYTES: u64 = 32 << 20;
 
@@ -103,12 +114,37 @@ struct Writer<'a> {
     upload: &'a Arc<Upload>,
     arrival: Option<Box<Arrival>>,
     buffer: Vec<u8>,
+    held: Held<'a>,
     /// Where the buffer begins.
     offset: u64,
     noted: u64,
     last_at: Moment,
     /// Taken when the last byte came in.
     stamped: Option<StampedFinal>,
+}
+
+/// What one upload holds of the memory of all.
+struct Held<'a> {
+    all: &'a AtomicUsize,
+    mine: usize,
+}
+
+impl Held<'_> {
+    /// Notes how much it is now, and gives what all hold.
+    fn set(&mut self, now: usize) -> usize {
+        let before = std::mem::replace(&mut self.mine, now);
+        if now >= before {
+            self.all.fetch_add(now - before, Ordering::Relaxed) + (now - before)
+        } else {
+            self.all.fetch_sub(before - now, Ordering::Relaxed) - (before - now)
+        }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.set(0);
+    }
 }
 
 impl<'a> Writer<'a> {
@@ -122,11 +158,14 @@ impl<'a> Writer<'a> {
             Some(arrival) => arrival,
             None => read_again(desk, upload, progress.offset).await?,
         };
+        let left = usize::try_from(upload.head.length - progress.offset).unwrap_or(BUFFER_BYTES);
         Ok(Self {
             desk,
             upload,
             arrival: Some(arrival),
-            buffer: Vec::with_capacity(BUFFER_BYTES),
+            // A vector that grew would take twice what a small bid needs.
+            buffer: Vec::with_capacity(left.min(BUFFER_BYTES)),
+            held: Held { all: &desk.uploads.buffered, mine: 0 },
             offset: progress.offset,
             noted: progress.offset,
             last_at: progress.last_at,
@@ -157,7 +196,12 @@ impl<'a> Writer<'a> {
             let room = (BUFFER_BYTES - self.buffer.len()).min(bytes.len());
             self.buffer.extend_from_slice(&bytes[..room]);
             bytes = &bytes[room..];
-            if self.buffer.len() == BUFFER_BYTES {
+            let full = if self.held.set(self.buffer.len()) > BUFFERS_BYTES_MAX {
+                BUFFER_BYTES_MIN
+            } else {
+                BUFFER_BYTES
+            };
+            if self.buffer.len() >= full {
                 self.flush().await?;
             }
         }
@@ -186,6 +230,7 @@ impl<'a> Writer<'a> {
         let early = header.and_then(|header| self.judge_early(header));
         self.arrival = Some(arrival);
         self.offset += buffer.len() as u64;
+        self.held.set(0);
         buffer.clear();
         self.buffer = buffer;
         written.map_err(|fault| Taken::Fault(refusal_of(&fault)))?;

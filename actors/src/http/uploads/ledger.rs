@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
 };
 
 use kaibiao_engine::keeper::{SideSpace, SideWrite};
@@ -157,6 +157,12 @@ impl Upload {
         }
     }
 
+    /// Whether more bytes of it may come.
+    fn is_open(&self) -> bool {
+        let progress = self.lock();
+        progress.verdict.is_none() && progress.offset < self.head.length
+    }
+
     /// Whether all its bytes are in.
     pub fn is_whole(&self) -> bool {
         self.lock().offset == self.head.length
@@ -224,7 +230,53 @@ pub struct Ledger {
     keys: Arc<PlatformKeys>,
     limits: UploadLimits,
     tenants: Tenants,
-    uploads: Mutex<HashMap<UploadId, Arc<Upload>>>,
+    uploads: Mutex<Uploads>,
+    /// Bytes that uploads being sent hold in memory.
+    pub(super) buffered: AtomicUsize,
+}
+
+/// All of them by id, and which may be open: one that is whole or judged is taken out when somebody looks.
+#[derive(Default)]
+struct Uploads {
+    all: HashMap<UploadId, Arc<Upload>>,
+    open: BTreeSet<(ProjectId, OrganisationId, UploadId)>,
+}
+
+impl Uploads {
+    fn add(&mut self, upload: Arc<Upload>) {
+        let head = &upload.head;
+        if upload.is_open() {
+            self.open.insert((head.project.clone(), head.supplier.clone(), head.upload));
+        }
+        self.all.insert(head.upload, upload);
+    }
+
+    fn remove(&mut self, head: &Head) {
+        self.all.remove(&head.upload);
+        self.open.remove(&(head.project.clone(), head.supplier.clone(), head.upload));
+    }
+
+    /// How many of this supplier in this project are open.
+    fn own_open(&mut self, project: &ProjectId, supplier: &OrganisationId) -> usize {
+        let key = |upload| (project.clone(), supplier.clone(), upload);
+        let own = self.open.range(key(UploadId([0; 16]))..=key(UploadId([u8::MAX; 16])));
+        let own: Vec<UploadId> = own.map(|(_, _, upload)| *upload).collect();
+        let (open, over): (Vec<_>, Vec<_>) =
+            own.into_iter().partition(|upload| self.all.get(upload).is_some_and(|upload| upload.is_open()));
+        for upload in over {
+            self.open.remove(&key(upload));
+        }
+        open.len()
+    }
+
+    /// How many are open, as exactly as it matters to a bound.
+    fn all_open(&mut self, bound: usize) -> usize {
+        if self.open.len() >= bound {
+            let Self { all, open } = self;
+            open.retain(|(_, _, upload)| all.get(upload).is_some_and(|upload| upload.is_open()));
+        }
+        self.open.len()
+    }
 }
 
 impl Ledger {
@@ -239,7 +291,7 @@ impl Ledger {
         keys: Arc<PlatformKeys>,
         limits: UploadLimits,
     ) -> Result<Self, LedgerFault> {
-        let (mut uploads, tenants) = (HashMap::new(), Tenants::default());
+        let (mut uploads, tenants) = (Uploads::default(), Tenants::default());
         let stamped = stamped_files(&*journal)?;
         let mut staged: BTreeSet<FileId> = files.staged()?.into_iter().collect();
         for key in journal.side_keys(SideSpace::Upload, "")? {
@@ -286,18 +338,19 @@ impl Ledger {
             let place = tenants.take(&head.supplier, head.length, usize::MAX);
             let kept = Upload::new(head, offset, kept.last_at, verdict);
             kept.hold(place.expect("what was begun before is not limited"));
-            uploads.insert(upload, kept);
+            uploads.add(kept);
         }
         for orphan in staged.difference(&stamped) {
             // Begun, and the server stopped before the upload was noted: its client was never told of it.
             files.delete(orphan)?;
         }
-        Ok(Self { journal, files, keys, limits, tenants, uploads: Mutex::new(uploads) })
+        let uploads = Mutex::new(uploads);
+        Ok(Self { journal, files, keys, limits, tenants, uploads, buffered: AtomicUsize::new(0) })
     }
 
     /// An upload by its id.
     pub fn find(&self, upload: &UploadId) -> Option<Arc<Upload>> {
-        self.lock().get(upload).cloned()
+        self.lock().all.get(upload).cloned()
     }
 
     /// Whether one more may be begun by this supplier in this project.
@@ -305,15 +358,9 @@ impl Ledger {
     /// # Errors
     /// `busy`: too many are unfinished.
     pub fn has_place(&self, project: &ProjectId, supplier: &OrganisationId) -> Result<(), Refusal> {
-        let uploads = self.lock();
-        let open =
-            uploads.values().filter(|upload| upload.progress().verdict.is_none() && !upload.is_whole());
-        let (mut all, mut own) = (0, 0);
-        for upload in open {
-            all += 1;
-            own += usize::from(upload.head.project == *project && upload.head.supplier == *supplier);
-        }
-        if all >= self.limits.open_total_max || own >= self.limits.open_per_supplier_max {
+        let (all_max, own_max) = (self.limits.open_total_max, self.limits.open_per_supplier_max);
+        let mut uploads = self.lock();
+        if uploads.own_open(project, supplier) >= own_max || uploads.all_open(all_max) >= all_max {
             return Err(refuse(RefusalCode::Busy));
         }
         Ok(())
@@ -336,13 +383,13 @@ impl Ledger {
         let upload = Upload::new(head, offset, at, None);
         {
             let mut uploads = self.lock();
-            if let Some(other) = uploads.get(&upload.head.upload) {
+            if let Some(other) = uploads.all.get(&upload.head.upload) {
                 return Ok(other.clone());
             }
-            uploads.insert(upload.head.upload, upload.clone());
+            uploads.add(upload.clone());
         }
         if let Err(refusal) = self.note(&upload).await {
-            self.lock().remove(&upload.head.upload);
+            self.lock().remove(&upload.head);
             return Err(refusal);
         }
         Ok(upload)
@@ -388,7 +435,7 @@ impl Ledger {
     pub async fn drop_upload(&self, upload: &Upload) -> Result<(), Refusal> {
         let key = upload.head.upload.to_string();
         self.write(SideWrite::Delete { space: SideSpace::Upload, key }).await?;
-        self.lock().remove(&upload.head.upload);
+        self.lock().remove(&upload.head);
         if !upload.is_whole() {
             self.delete_file(upload).await;
         }
@@ -411,6 +458,7 @@ impl Ledger {
         let hours = self.limits.expire_hours;
         let over: Vec<_> = self
             .lock()
+            .all
             .values()
             .filter(|upload| at >= expires_at(&upload.progress(), hours))
             .cloned()
@@ -439,7 +487,7 @@ impl Ledger {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<UploadId, Arc<Upload>>> {
+    fn lock(&self) -> MutexGuard<'_, Uploads> {
         self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
