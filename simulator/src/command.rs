@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
-    load::{self, Arrivals, Plan, Report},
+    load::{self, Arrivals, Plan, Report, deadline::Second},
     world::{
         plan::Profile,
         report::{self, Sweep},
@@ -44,13 +44,14 @@ enum Command {
 #[derive(Args)]
 #[command(after_help = "Examples:
   kaibiao-sim load --suppliers 200 --lots 2 --bid-mb 1 --arrivals deadline-rush
+  kaibiao-sim load --suppliers 10000 --projects 1 --bid-kb 64 --arrivals deadline-second
   kaibiao-sim load --suppliers 50 --server http://127.0.0.1:7300 --server-data /var/lib/kaibiao
 
 Without --server a server of its own is started beside it and stopped afterwards. The project is an exercise.
 In OUT: report.json, report.html (open it in a browser), server.log.")]
 struct Load {
     /// How many suppliers.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(3..=5_000))]
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(3..=10_000))]
     suppliers: u32,
     /// How many lots; every supplier bids for each.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=50))]
@@ -58,6 +59,15 @@ struct Load {
     /// About how many MiB of PDFs one bid has.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_024))]
     bid_mb: u32,
+    /// Over how many projects they are spread; more than one with deadline-second only.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    projects: u32,
+    /// With deadline-second: about how many KiB a sealed bid has.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(16..=65_536))]
+    bid_kb: u32,
+    /// With deadline-second: how many KiB of each bid are sent in that second; without it, all.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    last_kb: Option<u32>,
     /// When suppliers come before the deadline.
     #[arg(long, value_enum, default_value_t = Arrivals::Uniform)]
     arrivals: Arrivals,
@@ -161,16 +171,30 @@ fn run_load(arguments: Load, json: bool) -> ExitCode {
         out: arguments.out,
         quiet: json,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let report = match runtime {
-        Ok(runtime) => runtime.block_on(load::run(&plan)),
+    let second = Second {
+        projects: arguments.projects.min(plan.suppliers),
+        bid_kb: arguments.bid_kb,
+        last_kb: arguments.last_kb.unwrap_or(u32::MAX).min(arguments.bid_kb.saturating_add(64)),
+    };
+    if plan.arrivals != Arrivals::DeadlineSecond && arguments.projects != 1 {
+        return misused("--projects goes with --arrivals deadline-second");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
         Err(fault) => return failed(&format!("failed to start: {fault}")),
     };
-    match report {
-        Ok(report) => {
-            let text = if json { report.json() } else { report.text(&plan.out) };
+    let told = match plan.arrivals {
+        Arrivals::DeadlineSecond => runtime
+            .block_on(load::deadline::run(&plan, second))
+            .map(|report| (report.holds(), if json { report.json() } else { report.text(&plan.out) })),
+        Arrivals::Uniform | Arrivals::DeadlineRush => runtime
+            .block_on(load::run(&plan))
+            .map(|report| (report.holds(), if json { report.json() } else { report.text(&plan.out) })),
+    };
+    match told {
+        Ok((holds, text)) => {
             let _ = writeln!(io::stdout().lock(), "{text}");
-            if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(fault) => failed(&fault.to_string()),
     }
@@ -178,6 +202,11 @@ fn run_load(arguments: Load, json: bool) -> ExitCode {
 
 /// After so many broken worlds the rest is not played.
 const BROKEN_MAX: usize = 20;
+
+fn misused(why: &str) -> ExitCode {
+    let _ = writeln!(io::stderr().lock(), "error: {why}");
+    ExitCode::from(2)
+}
 
 fn failed(why: &str) -> ExitCode {
     let _ = writeln!(io::stderr().lock(), "error: {why}");

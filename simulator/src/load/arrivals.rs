@@ -9,10 +9,14 @@ pub enum Arrivals {
     Uniform,
     /// One in ten evenly; all others within the last five seconds, ever denser towards the deadline.
     DeadlineRush,
+    /// Everybody's last byte in the last second. Nothing else is done then, and nothing is unsealed afterwards.
+    DeadlineSecond,
 }
 
 /// Nobody begins later than this before the deadline, so that an unhurried machine loses nobody by itself.
 const LAST_MS: u32 = 300;
+/// The deadline second.
+const SECOND_MS: u32 = 1_000;
 /// How long before the deadline the rush begins.
 const RUSH_MS: u32 = 5_000;
 
@@ -22,6 +26,7 @@ impl Arrivals {
         match self {
             Arrivals::Uniform => "uniform",
             Arrivals::DeadlineRush => "deadline-rush",
+            Arrivals::DeadlineSecond => "deadline-second",
         }
     }
 
@@ -32,6 +37,7 @@ impl Arrivals {
         (0..suppliers)
             .map(|_| match self {
                 Arrivals::Uniform => LAST_MS + dice.below(span - LAST_MS),
+                Arrivals::DeadlineSecond => dice.below(SECOND_MS),
                 Arrivals::DeadlineRush if dice.below(10) == 0 => LAST_MS + dice.below(span - LAST_MS),
                 Arrivals::DeadlineRush => {
                     // The smaller of two draws: density falls evenly with the distance from the deadline.

@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod crowd;
+pub mod deadline;
 mod meters;
 mod page;
 mod report;

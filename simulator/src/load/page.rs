@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{meters::Latency, report::Report};
+use super::{deadline::DeadlineReport, meters::Latency, report::Report};
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 180.0;
@@ -70,6 +70,85 @@ pub(super) fn page(report: &Report) -> String {
         }
         body.push_str("</table>");
     }
+    whole(&body)
+}
+
+/// The page of the deadline second.
+pub(super) fn deadline_page(report: &DeadlineReport) -> String {
+    let mut body = String::new();
+    let verdict = if report.holds() {
+        "<p class=good>Everybody has the signed verdict that the stamp rule gives.</p>"
+    } else {
+        "<p class=bad>Verdicts are missing or wrong: see the table.</p>"
+    };
+    let _ = write!(
+        body,
+        "<h1>kaibiao: {} last bytes in the last second</h1>{verdict}<table>\
+         <tr><th>projects<td>{}<th>bytes<td>{}<th>KiB in the second<td>{}<th>seed<td>{}\
+         <tr><th>without<td>{}<th>wrong<td>{}<th>memory before<td>{}<th>memory at most<td>{}</table><table>",
+        report.suppliers,
+        report.projects,
+        report.bytes,
+        report.last_kb,
+        report.seed,
+        report.without,
+        report.wrong,
+        mib(report.server_memory_before),
+        mib(report.server_memory_peak),
+    );
+    for (name, count) in report.verdicts.iter().chain(&report.faults) {
+        let _ = write!(body, "<tr><th>{}<td>{count}", escaped(name));
+    }
+    let _ = write!(
+        body,
+        "</table><h2>From the last byte to the verdict</h2><table><tr><th>p50<th>p95<th>p99<th>max<th>bare writer<th>p99 / bare\
+         <tr><td>{:.0} ms<td>{:.0} ms<td>{:.0} ms<td>{:.0} ms<td>{:.0} ms<td>{:.2}</table>{}",
+        report.p50_ms,
+        report.p95_ms,
+        report.p99_ms,
+        report.max_ms,
+        report.bare_ms,
+        report.p99_in_bare,
+        curve(&report.curve_ms)
+    );
+    let _ = write!(
+        body,
+        "<h2>How many had sent their last byte and had no verdict yet</h2>{}<h2>Stamps by time from the deadline</h2>{}",
+        depths(&report.queue),
+        stamps(&report.stamps_ms)
+    );
+    whole(&body)
+}
+
+/// A queue's depth over time.
+fn depths(queue: &[(i64, u32)]) -> String {
+    let (Some((first, _)), Some((last, _))) = (queue.first(), queue.last()) else {
+        return "<p>None.</p>".to_owned();
+    };
+    let span = (last - first).max(1) as f64;
+    let most = queue.iter().map(|(_, depth)| *depth).max().unwrap_or(1).max(1);
+    let x = |ms: i64| (ms - first) as f64 * WIDTH / span;
+    let line: Vec<String> = queue
+        .iter()
+        .map(|(ms, depth)| {
+            let high = f64::from(*depth) / f64::from(most) * (HEIGHT - 35.0);
+            format!("{:.1},{:.1}", x(*ms), HEIGHT - 15.0 - high)
+        })
+        .collect();
+    format!(
+        "<svg viewBox='0 0 {WIDTH} {HEIGHT}' width={WIDTH} height={HEIGHT}>\
+         <line x1={0:.1} x2={0:.1} y1=0 y2={HEIGHT} stroke=#a11 stroke-dasharray=4 />\
+         <polyline points='{1}' fill=none stroke=#1b6ec2 stroke-width=1.5 />\
+         <text x=4 y=14>{most} waiting</text><text x=4 y={2}>{first} ms</text>\
+         <text x={3} y={2} text-anchor=end>{last} ms; the deadline is dashed</text></svg>",
+        x(0),
+        line.join(" "),
+        HEIGHT - 3.0,
+        WIDTH - 4.0
+    )
+}
+
+fn whole(body: &str) -> String {
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>kaibiao load</title><style>\
          body{{font:14px/1.5 system-ui,sans-serif;max-width:760px;margin:2em auto;padding:0 1em;color:#222}}\
