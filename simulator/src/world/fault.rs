@@ -25,6 +25,12 @@ pub enum Fault {
         /// How long until it is started again.
         down_ms: u64,
     },
+    /// The process dies, and a bad disk loses the journal's second half, which was durable. Such a journal must not be
+    /// started from.
+    JournalLost {
+        /// How long until it is started again.
+        down_ms: u64,
+    },
     /// The n-th sync of the journal from now on fails.
     SyncFails {
         /// Which, from 1.

@@ -237,6 +237,13 @@ impl Kernel {
         let now = self.schedule.now();
         match &fault {
             Fault::Crash { kind, down_ms } => self.crash(*kind, down_ms * 1_000),
+            Fault::JournalLost { down_ms } => {
+                self.crash(CrashKind::Killed, down_ms * 1_000);
+                for name in self.disk.names("journal").iter().filter(|name| name.ends_with("log")) {
+                    let bytes = self.disk.bytes(name).unwrap_or(0);
+                    self.disk.cut(name, bytes / 2);
+                }
+            }
             Fault::CrashAtStep { kind, down_ms, .. } => {
                 if self.node.is_some() {
                     self.armed = Some((*kind, down_ms * 1_000));
@@ -492,9 +499,11 @@ impl Kernel {
             let live = node.live().map(|(id, seq, project)| (id.clone(), seq, project.clone()));
             live.collect::<Vec<_>>()
         });
+        // The end is a power cut like any other: whatever was acknowledged is durable, or it is lost now.
         self.disk.forget_faults();
-        self.disk.power_on();
         self.disk.set_room(None);
+        let mut draw = self.draw.named("end");
+        self.disk.crash(&mut |below| draw.between(0, below.saturating_sub(1)));
         let opened = SimJournal::open(&self.disk).map_err(|fault| fault.to_string());
         let projects = match opened.and_then(|(journal, _)| stored(&journal)) {
             Ok(stored) => stored.projects,

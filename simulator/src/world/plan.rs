@@ -72,6 +72,7 @@ impl Profile {
             Profile::Crash => &[
                 "process killed",
                 "power cut",
+                "journal lost",
                 "died at a step",
                 "failed sync",
                 "disk full",
@@ -435,7 +436,9 @@ impl What {
             What::Unseals { after_ms, .. } => *after_ms,
             What::LosesLine { for_ms, .. } | What::ReadsSlowly { for_ms, .. } => *for_ms,
             What::Befalls { trouble: Trouble::Platform(fault) } => match fault {
-                Fault::Crash { down_ms, .. } | Fault::CrashAtStep { down_ms, .. } => *down_ms,
+                Fault::Crash { down_ms, .. }
+                | Fault::CrashAtStep { down_ms, .. }
+                | Fault::JournalLost { down_ms } => *down_ms,
                 Fault::DiskFull { for_ms }
                 | Fault::SlowDisk { for_ms, .. }
                 | Fault::StoreTrouble { for_ms }
@@ -460,6 +463,7 @@ impl Trouble {
                 Fault::Crash { kind: CrashKind::Killed, .. } => "process killed",
                 Fault::Crash { kind: CrashKind::PowerCut, .. } => "power cut",
                 Fault::CrashAtStep { .. } => "died at a step",
+                Fault::JournalLost { .. } => "journal lost",
                 Fault::SyncFails { .. } => "failed sync",
                 Fault::DiskFull { .. } => "disk full",
                 Fault::SlowDisk { .. } => "slow disk",

@@ -63,13 +63,15 @@ fn play(plan: &Plan, telling: Option<Vec<Line>>) -> (Outcome, Vec<Line>) {
         Err(panicked) => Some(Broken { invariant: "panic", what: words_of(&*panicked) }),
     };
     let at = play.kernel.now();
-    let Play { kernel, mut oracle, counts, telling, .. } = play;
+    let Play { kernel, mut oracle, mut counts, telling, refused_rightly, .. } = play;
     let mut digest = 0;
     let broken = broken.or_else(|| {
         let ended = panic::catch_unwind(AssertUnwindSafe(|| {
             let end = kernel.finish();
             digest = end.digest;
-            oracle.settle(&end).err()
+            *counts.entry("(crashes)").or_default() += u64::from(end.counts.crashes);
+            *counts.entry("(messages to people)").or_default() += end.counts.to_people;
+            if refused_rightly { None } else { oracle.settle(&end).err() }
         }));
         ended.unwrap_or_else(|panicked| Some(Broken { invariant: "panic", what: words_of(&*panicked) }))
     });
@@ -92,6 +94,10 @@ struct Play<'p> {
     whose: Vec<usize>,
     errands: Vec<(usize, Errand)>,
     counts: BTreeMap<&'static str, u64>,
+    /// A bad disk lost half of the journal: the server must not start from it.
+    journal_lost: bool,
+    /// It did not, and the world ends there.
+    refused_rightly: bool,
     /// What happened, for a story.
     telling: Option<Vec<Line>>,
 }
@@ -118,6 +124,8 @@ impl<'p> Play<'p> {
             whose: Vec::new(),
             errands: Vec::new(),
             counts: BTreeMap::new(),
+            journal_lost: false,
+            refused_rightly: false,
             telling,
         }
     }
@@ -139,7 +147,7 @@ impl<'p> Play<'p> {
             if let Some(broken) = self.oracle.broken() {
                 return Some(broken);
             }
-            if self.is_done() {
+            if self.refused_rightly || self.is_done() {
                 return None;
             }
         }
@@ -203,6 +211,9 @@ impl<'p> Play<'p> {
             }
             Step::Up { start } => {
                 self.tells(None, || format!("== the server serves, start {start}"));
+                if self.journal_lost {
+                    self.oracle.started_without_its_journal();
+                }
                 self.oracle.up(now);
             }
             Step::Down => {
@@ -212,7 +223,9 @@ impl<'p> Play<'p> {
             Step::NoStart { why, for_good } => {
                 self.tells(None, || format!("== the server does not start: {why}"));
                 self.oracle.down(now);
-                if for_good {
+                if for_good && self.journal_lost {
+                    self.refused_rightly = true;
+                } else if for_good {
                     self.oracle.no_start(&why);
                 }
             }
@@ -280,7 +293,10 @@ impl<'p> Play<'p> {
 
     fn befalls(&mut self, deed: &Deed, trouble: &Trouble) {
         let fault = match trouble {
-            Trouble::Platform(fault) => fault.clone(),
+            Trouble::Platform(fault) => {
+                self.journal_lost |= matches!(fault, Fault::JournalLost { .. });
+                fault.clone()
+            }
             Trouble::BitFlip { supplier, at } => {
                 let Some(bid) = self.oracle.bid_of(deed.project, *supplier) else { return };
                 Fault::BitFlip { bid, at: *at }

@@ -15,6 +15,7 @@ use kaibiao_sealed::receipt::{verify_receipt, verify_refusal_notice};
 use super::{ProjectFacts, SLACK_MS, View, ensure, shown, stamps::Stamps};
 use crate::world::{
     kernel::Kernel,
+    people::is_passing,
     plan::File,
     schedule::Instant,
     stock::{Make, StockBid, stock},
@@ -202,12 +203,8 @@ impl Finals {
     ) -> Holds {
         let Some(one) = self.finals.get_mut(&upload) else { return Ok(()) };
         match refusal.code {
-            RefusalCode::Busy
-            | RefusalCode::SlowDown
-            | RefusalCode::WritingEnded
-            | RefusalCode::NoRoom
-            | RefusalCode::OffsetMismatch
-            | RefusalCode::Unknown => return Ok(()),
+            RefusalCode::OffsetMismatch | RefusalCode::Unknown => return Ok(()),
+            code if is_passing(code) => return Ok(()),
             _ => {}
         }
         one.at_the_door = Some(refusal.code);

@@ -21,7 +21,7 @@ use kaibiao_protocol::{
     ids::{BidId, ProjectId},
     moment::Moment,
     project::ProjectSpec,
-    view::{OwnEvent, ViewEvent},
+    view::{OwnEvent, UploadVerdict, ViewEvent},
 };
 
 pub(crate) use self::finals::Handed;
@@ -30,7 +30,7 @@ use self::{
 };
 use super::{
     kernel::{End, Kernel},
-    people::number_of,
+    people::{is_passing, number_of},
     plan::{Plan, Who},
     schedule::Instant,
     wire::{ConnId, ToClient, ToServer},
@@ -186,6 +186,11 @@ impl Oracle {
         self.note(ensure("start", false, || format!("the server does not start any more: {why}")));
     }
 
+    /// The server serves although a bad disk lost half of what was durable.
+    pub(crate) fn started_without_its_journal(&mut self) {
+        self.note(ensure("start", false, || "the server starts from half a journal".to_owned()));
+    }
+
     /// The bid that a supplier was told last that it was received.
     pub(crate) fn bid_of(&self, project: usize, supplier: usize) -> Option<BidId> {
         self.streams.of(project, View::Own(supplier)).iter().rev().find_map(|notice| match &notice.event {
@@ -234,7 +239,7 @@ impl Oracle {
     pub(crate) fn heard(&mut self, conn: ConnId, message: &ToClient, now: Instant) -> Option<Arc<Notice>> {
         let who = self.who(conn)?;
         match message {
-            ToClient::Frame(text) => match self.frame(conn, who, text, now) {
+            ToClient::Frame(text) => match self.frame(conn, who, text) {
                 Ok(notice) => return Some(notice),
                 Err(broken) => self.note(Err(broken)),
             },
@@ -243,7 +248,11 @@ impl Oracle {
                 self.note(found);
             }
             ToClient::Stands { upload, verdict, .. } => {
-                if let Some(verdict) = verdict {
+                let passing = |verdict: &UploadVerdict| match verdict {
+                    UploadVerdict::Refused { refusal, notice: None } => is_passing(refusal.code),
+                    _ => false,
+                };
+                if let Some(verdict) = verdict.as_deref().filter(|verdict| !passing(verdict)) {
                     let found = self.finals.verdict(
                         *upload,
                         verdict,
@@ -263,7 +272,7 @@ impl Oracle {
         None
     }
 
-    fn frame(&mut self, conn: ConnId, who: Who, text: &Frame, now: Instant) -> Result<Arc<Notice>, Broken> {
+    fn frame(&mut self, conn: ConnId, who: Who, text: &Frame) -> Result<Arc<Notice>, Broken> {
         let heard = self.streams.frame(conn, who, text)?;
         let revoked_at = self.lines.get(conn.0 as usize).and_then(|line| line.as_ref()?.revoked_at);
         if let Some(revoked_at) = revoked_at.filter(|_| self.clock_holds) {
@@ -282,7 +291,6 @@ impl Oracle {
             watch.take(
                 &heard.notice,
                 &Seen {
-                    now,
                     clock_holds: self.clock_holds,
                     outages: &self.outages,
                     finals: &self.finals,
@@ -330,7 +338,6 @@ impl Oracle {
 
 /// What a room's watch may look at besides its frames.
 pub(crate) struct Seen<'a> {
-    pub(crate) now: Instant,
     pub(crate) clock_holds: bool,
     pub(crate) outages: &'a [Outage],
     pub(crate) finals: &'a Finals,
@@ -338,13 +345,14 @@ pub(crate) struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    /// Milliseconds between two instants in which the server did not serve.
-    pub(crate) fn down_ms(&self, from: Instant, until: Instant) -> u64 {
+    /// Microseconds between two stamps in which the server did not serve.
+    pub(crate) fn down_us(&self, from: Moment, until: Moment) -> i64 {
         let within = self.outages.iter().map(|outage| {
-            let begin = outage.from.max(from);
-            outage.until.unwrap_or(until).min(until).us_since(begin)
+            let begin = Kernel::time_of(outage.from).max(from);
+            let end = outage.until.map_or(until, Kernel::time_of).min(until);
+            end.micros_since(begin).max(0)
         });
-        within.sum::<u64>() / 1_000
+        within.sum()
     }
 }
 

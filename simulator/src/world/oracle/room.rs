@@ -15,8 +15,11 @@ use kaibiao_protocol::{
     view::{BidStatus, Bidder, RoomEvent, ViewEvent},
 };
 
-use super::{SLACK_MS, Seen, ensure, shown};
-use crate::world::{plan::File, schedule::Instant, stock::Make};
+use super::{Seen, ensure, shown};
+use crate::world::{
+    plan::File,
+    stock::{Make, StockBid},
+};
 
 /// Watches one room through the frames of one audience.
 pub(crate) struct RoomWatch {
@@ -28,7 +31,7 @@ pub(crate) struct RoomWatch {
     counts: BTreeMap<LotNo, LotCount>,
     desks: BTreeMap<BidId, Desk>,
     epoch: u32,
-    order_at: Option<Instant>,
+    order_at: Option<Moment>,
     minutes: u32,
     closes_at: Option<Moment>,
     objections: u32,
@@ -130,7 +133,7 @@ impl RoomWatch {
                 })
             }
             RoomEvent::OrderIssued { epoch, window_closes_at, .. } => {
-                self.ordered(at, *epoch, *window_closes_at, event, seen)
+                self.ordered(at, *epoch, *window_closes_at, event)
             }
             RoomEvent::BidChanged { bid, status, .. } => self.changed(at, bid, *status, seen),
             RoomEvent::WindowExtended { window_closes_at, minutes, .. } => {
@@ -221,20 +224,13 @@ impl RoomWatch {
         Ok(())
     }
 
-    fn ordered(
-        &mut self,
-        at: Moment,
-        epoch: u32,
-        closes_at: Moment,
-        event: &RoomEvent,
-        seen: &Seen<'_>,
-    ) -> Holds {
+    fn ordered(&mut self, at: Moment, epoch: u32, closes_at: Moment, event: &RoomEvent) -> Holds {
         ensure("keys", epoch > self.epoch, || format!("epoch {epoch} after {}", self.epoch))?;
         self.epoch = epoch;
         match self.closes_at {
             None => {
                 self.steps_to(&[Stage::Started], Stage::Unsealing, event)?;
-                self.order_at = Some(seen.now);
+                self.order_at = Some(at);
                 self.minutes = self.window_minutes;
                 self.closes_at = Some(closes_at);
                 for desk in self.desks.values_mut().filter(|desk| desk.status == BidStatus::AwaitingKeys) {
@@ -300,12 +296,15 @@ impl RoomWatch {
             }
             BidStatus::Unsealed => ensure("opening", was == BidStatus::Unsealing, step),
             BidStatus::Failed { grace_until, .. } => {
-                ensure("opening", was != BidStatus::NotOpened && grace_until > at, step)
+                // Keys that come to a damaged store are kept, and it stays failed.
+                let same = matches!(was, BidStatus::Failed { .. });
+                ensure("opening", was != BidStatus::NotOpened && (same || grace_until > at), step)
             }
             BidStatus::AwaitingBackup { until } => {
-                ensure("KB-7", matches!(was, BidStatus::Failed { .. }), || {
-                    format!("a backup without a failure: {}", step())
-                })?;
+                // A further failure is told while it waits.
+                let again = matches!(was, BidStatus::AwaitingBackup { .. });
+                let failed = matches!(was, BidStatus::Failed { .. }) || again;
+                ensure("KB-7", failed, || format!("a backup without a failure: {}", step()))?;
                 ensure("window", until > at, step)
             }
             BidStatus::Settled { cause: FailureCause::NoShow } => {
@@ -357,10 +356,10 @@ impl RoomWatch {
                 })?;
                 let Some(order_at) = self.order_at.filter(|_| seen.clock_holds) else { return Ok(()) };
                 // What was served of it, seen from outside.
-                let served_ms = seen.now.us_since(order_at) / 1_000 - seen.down_ms(order_at, seen.now);
-                let due_ms = u64::from(self.minutes) * 60_000;
-                ensure("window", served_ms + GIVEN_BACK_SLACK_MS >= due_ms, || {
-                    format!("of a window of {due_ms} ms the room was served {served_ms} ms")
+                let served_us = at.micros_since(order_at) - seen.down_us(order_at, at);
+                let due_us = i64::from(self.minutes) * 60_000_000;
+                ensure("window", served_us + GIVEN_BACK_SLACK_US >= due_us, || {
+                    format!("of a window of {due_us} us the room was served {served_us} us")
                 })
             }
             WindowEnd::AllSettled => {
@@ -414,6 +413,12 @@ impl RoomWatch {
         Ok(())
     }
 
+    /// Whether the last lot of the bid, in which the damage of one that was never whole lies, is not opened.
+    fn spares_the_last_lot(&self, own: &StockBid) -> bool {
+        let last = own.sheets.last_key_value().and_then(|(lot, _)| self.counts.get(lot));
+        last.is_some_and(|count| !count.opens)
+    }
+
     fn row(&self, lot: LotNo, bid: &BidId, outcome: &RowOutcome, seen: &Seen<'_>) -> Holds {
         let status = self.desks.get(bid).map(|desk| desk.status);
         let handed = seen.finals.of_bid(bid).map(|one| &one.handed);
@@ -423,9 +428,14 @@ impl RoomWatch {
                     format!("{bid} is in the record as unsealed and was {status:?}")
                 })?;
                 let Some(handed) = handed else { return Ok(()) };
-                let sound = matches!(handed.file, File::Own(Make::Version(_)));
+                let own = handed.stock_bid();
+                let sound = match handed.file {
+                    File::Own(Make::Version(_)) => true,
+                    File::Own(Make::NeverWhole) => own.is_some_and(|own| self.spares_the_last_lot(own)),
+                    _ => false,
+                };
                 ensure("KB-4", sound, || format!("{bid} was unsealed, and is {:?}", handed.file))?;
-                let own = handed.stock_bid().and_then(|own| own.sheets.get(&lot));
+                let own = own.and_then(|own| own.sheets.get(&lot));
                 ensure("KB-4", own == Some(sheet), || {
                     format!("{bid} is in the record of lot {lot} with {sheet:?}, and bid {own:?}")
                 })
@@ -462,6 +472,6 @@ fn is_final_at_once(cause: FailureCause) -> bool {
     }
 }
 
-/// How much of a window may be missing as seen from outside: an outage is known to the last note that the room was
-/// served, and news of the order travels.
-const GIVEN_BACK_SLACK_MS: u64 = 4 * SLACK_MS;
+/// How much of a window may be missing as seen from outside: the time between the process's end and the last note that
+/// the room was served is given back too, so nothing; a start takes a moment.
+const GIVEN_BACK_SLACK_US: i64 = 100_000;

@@ -16,6 +16,7 @@ use kaibiao_protocol::{
     frame::{Answer, Ask, Notice, Response},
     ids::ProjectId,
     refusal::{Refusal, RefusalCode},
+    view::UploadVerdict,
 };
 
 pub(crate) use self::errand::Errand;
@@ -140,7 +141,12 @@ impl Person {
                     self.told(&notice, hands);
                 }
             }
-            ToClient::Stands { upload, offset, verdict } => self.stands(upload, offset, verdict, hands),
+            ToClient::Stands { upload, offset, verdict } => match verdict.as_deref() {
+                Some(UploadVerdict::Refused { refusal, .. }) if is_passing(refusal.code) => {
+                    self.no_upload(upload, refusal, hands);
+                }
+                _ => self.stands(upload, offset, verdict, hands),
+            },
             ToClient::NoUpload { upload, refusal } => self.no_upload(upload, &refusal, hands),
         }
     }
@@ -230,6 +236,14 @@ impl Person {
             Who::Supervisor => {}
         }
     }
+}
+
+/// Whether a refusal says nothing of what was sent: the same may be sent again.
+pub(crate) fn is_passing(code: RefusalCode) -> bool {
+    matches!(
+        code,
+        RefusalCode::Busy | RefusalCode::SlowDown | RefusalCode::WritingEnded | RefusalCode::NoRoom
+    )
 }
 
 /// A project's number by its name.

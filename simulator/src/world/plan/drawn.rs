@@ -22,6 +22,7 @@ pub(super) fn plan(seed: u64, profile: Profile) -> Plan {
         drawing.project(project);
     }
     drawing.faults();
+    drawing.bad_disk();
     let Drawing { projects, mut deeds, .. } = drawing;
     deeds.sort_by_key(|deed| deed.at);
     for (no, deed) in (0..).zip(&mut deeds) {
@@ -307,6 +308,16 @@ impl Drawing {
             };
             let trouble = self.trouble(&mut draw, project);
             self.deed(project, at, What::Befalls { trouble });
+        }
+    }
+
+    /// Seldom, at the end of a world of crashes: a bad disk.
+    fn bad_disk(&mut self) {
+        let mut draw = self.draw.named("bad disk");
+        if self.profile == Profile::Crash && draw.per_mille(60) {
+            let at = between(&mut draw, 2_000, 60_000) as Ms;
+            let trouble = Trouble::Platform(Fault::JournalLost { down_ms: down_ms(&mut draw) });
+            self.deed(0, at, What::Befalls { trouble });
         }
     }
 

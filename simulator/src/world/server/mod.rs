@@ -283,7 +283,7 @@ impl Node {
             | Fault::BitFlip { .. }
             | Fault::JournalBusy { .. }
             | Fault::CrashAtStep { .. } => self.bring_to_store(fault),
-            Fault::Crash { .. } | Fault::Cut { .. } | Fault::CutAll => {}
+            Fault::Crash { .. } | Fault::JournalLost { .. } | Fault::Cut { .. } | Fault::CutAll => {}
         }
         self.flush_stirred();
     }
