@@ -116,7 +116,7 @@ impl<'p> Play<'p> {
         for (place, deed) in plan.deeds.iter().enumerate() {
             kernel.wake_at(deed.at, place as u64);
         }
-        Self {
+        let mut play = Self {
             plan,
             kernel,
             oracle: Oracle::new(plan),
@@ -127,7 +127,10 @@ impl<'p> Play<'p> {
             journal_lost: false,
             refused_rightly: false,
             telling,
-        }
+        };
+        // The supervisor looks on from the beginning, so that somebody always does.
+        play.person(place_of(Who::Supervisor), |person, hands| person.follows_all(plan, hands));
+        play
     }
 
     fn tells(&mut self, project: Option<usize>, words: impl FnOnce() -> String) {
@@ -177,7 +180,9 @@ impl<'p> Play<'p> {
                 self.oracle.stands(project)
             ),
             None if self.oracle.finals_open() > 0 => {
-                format!("{} finals have no verdict long after the last fault", self.oracle.finals_open())
+                let open = self.oracle.finals_open();
+                let what = format!("{open} finals have no verdict long after the last fault");
+                return Some(Broken { invariant: "verdict", what });
             }
             None => return None,
         };

@@ -370,6 +370,8 @@ async fn take_patch(
                 if let Err(refusal) = desk.uploads.note(&upload).await {
                     tracing::warn!(code = refusal.code.as_str(), "a judged upload could not be noted");
                 }
+            } else if has_let_go(&verdict) {
+                desk.uploads.begin_anew(&upload).await;
             }
             Ok(judged(&desk, &upload, &verdict))
         }
@@ -397,6 +399,11 @@ fn is_lasting(verdict: &UploadVerdict) -> bool {
         UploadVerdict::Refused { refusal, .. }
             if matches!(refusal.code, RefusalCode::Busy | RefusalCode::WritingEnded | RefusalCode::NoRoom)
     )
+}
+
+/// Whether the intake kept nothing of the bytes, although they may be sent again.
+fn has_let_go(verdict: &UploadVerdict) -> bool {
+    matches!(verdict, UploadVerdict::Refused { refusal, .. } if refusal.code == RefusalCode::NoRoom)
 }
 
 async fn verdict(

@@ -305,7 +305,7 @@ impl RoomWatch {
                 let again = matches!(was, BidStatus::AwaitingBackup { .. });
                 let failed = matches!(was, BidStatus::Failed { .. }) || again;
                 ensure("KB-7", failed, || format!("a backup without a failure: {}", step()))?;
-                ensure("window", until > at, step)
+                ensure("window", again || until > at, step)
             }
             BidStatus::Settled { cause: FailureCause::NoShow } => {
                 ensure("KB-4", !seen.keys.are_kept(bid), || {
@@ -334,8 +334,8 @@ impl RoomWatch {
                 ensure("window", over, || format!("{} before its time was over", step()))
             }
             BidStatus::AwaitingBackup { .. } => {
-                let over =
-                    keys_until.is_none_or(|until| at >= until) || self.end == Some(WindowEnd::ClosedEarly);
+                let early = self.end == Some(WindowEnd::ClosedEarly);
+                let over = early || is_final_at_once(cause) || keys_until.is_none_or(|until| at >= until);
                 ensure("window", over, || format!("{} before its time was over", step()))
             }
             BidStatus::Failed { .. } | BidStatus::Unsealing | BidStatus::Unsealed => {

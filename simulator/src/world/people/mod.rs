@@ -181,6 +181,13 @@ impl Person {
         self.seats.entry(project).or_insert_with(|| Seat::new(start))
     }
 
+    /// Follows every room.
+    pub(crate) fn follows_all(&mut self, plan: &Plan, hands: &mut Hands<'_>) {
+        for project in 0..plan.projects.len() {
+            self.joins(plan, project, hands);
+        }
+    }
+
     fn joins(&mut self, plan: &Plan, project: usize, hands: &mut Hands<'_>) {
         let seat = self.seat(plan, project);
         let new = !std::mem::replace(&mut seat.follows, true);

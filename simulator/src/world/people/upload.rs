@@ -30,6 +30,8 @@ pub(super) struct Upload {
     /// Bytes the server has, as it said last.
     offset: u64,
     tries: u32,
+    /// How often the server did not know it.
+    unknown: u32,
     /// Sent on this line, not answered.
     under_way: bool,
     done: bool,
@@ -88,6 +90,7 @@ impl Person {
             doubled,
             offset: 0,
             tries: 0,
+            unknown: 0,
             under_way: false,
             done: false,
         };
@@ -114,6 +117,7 @@ impl Person {
             doubled: Doubled::No,
             offset: 0,
             tries: 0,
+            unknown: 0,
             under_way: false,
             done: false,
         };
@@ -238,9 +242,9 @@ impl Person {
             return;
         }
         match refusal.code {
-            RefusalCode::Unknown if one.tries < UNKNOWN_TRIES_MAX => {
+            RefusalCode::Unknown if one.unknown < UNKNOWN_TRIES_MAX => {
                 // The server does not know it (any more): from the beginning.
-                one.tries += 1;
+                one.unknown += 1;
                 one.offset = 0;
                 self.asks_where(index, true, hands);
             }
@@ -250,12 +254,8 @@ impl Person {
             | RefusalCode::NoRoom
             | RefusalCode::OffsetMismatch => {
                 one.tries += 1;
-                let (tries, begun) = (one.tries, one.offset > 0);
+                let tries = one.tries;
                 let ms = if refusal.code == RefusalCode::OffsetMismatch { 0 } else { self.pause_ms(tries) };
-                if !begun && refusal.code != RefusalCode::OffsetMismatch {
-                    // Perhaps it was never begun: `HEAD` will tell, and then it is.
-                    self.uploads[index].tries = tries;
-                }
                 self.later(ms, Errand::Upload { index }, hands);
             }
             _ => one.done = true,

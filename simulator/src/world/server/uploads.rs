@@ -300,8 +300,11 @@ impl Node {
             UploadVerdict::Refused { refusal, .. }
                 if matches!(refusal.code, RefusalCode::Busy | RefusalCode::WritingEnded | RefusalCode::NoRoom)
         );
-        if lasting && let Some(known) = self.uploads.get_mut(upload) {
-            known.verdict = Some(verdict.clone());
+        match self.uploads.get_mut(upload) {
+            Some(known) if lasting => known.verdict = Some(verdict.clone()),
+            // Its bytes were let go: it is begun anew.
+            Some(_) if is_no_room(verdict) => drop(self.uploads.remove(upload)),
+            Some(_) | None => {}
         }
     }
 
@@ -405,4 +408,8 @@ fn judged_before(
         }
     };
     if supplier == own && size_bytes == length { Ok((bid, file)) } else { Err(taken()) }
+}
+
+fn is_no_room(verdict: &UploadVerdict) -> bool {
+    matches!(verdict, UploadVerdict::Refused { refusal, .. } if refusal.code == RefusalCode::NoRoom)
 }
