@@ -122,7 +122,6 @@ fn check_right<'a>(
     let agent = who == Who::Agent;
     let supplier = matches!(who, Who::Supplier(_));
     let counted = |project| facts_of(project).is_some_and(|(_, facts)| facts.counted);
-    let published = |project| facts_of(project).is_some_and(|(_, facts)| facts.published);
     let may = match &asked.ask {
         Ask::StartOpening { .. }
         | Ask::ExtendWindow { .. }
@@ -131,8 +130,9 @@ fn check_right<'a>(
         | Ask::ReadOutRow { .. }
         | Ask::AnswerObjection { .. }
         | Ask::EndOpening { .. } => agent,
-        Ask::Contacts { project } => agent && counted(project),
-        Ask::Record { project } => published(project),
+        Ask::Contacts { .. } => agent,
+        // Whoever asks in the instant of the publication may hear of it by the answer first.
+        Ask::Record { project } => counted(project),
         Ask::WithdrawBid { .. }
         | Ask::Object { .. }
         | Ask::ReleaseKeys { .. }
