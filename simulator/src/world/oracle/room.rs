@@ -16,10 +16,7 @@ use kaibiao_protocol::{
 };
 
 use super::{Seen, ensure, shown};
-use crate::world::{
-    plan::File,
-    stock::{Make, StockBid},
-};
+use crate::world::{plan::File, stock::Make};
 
 /// Watches one room through the frames of one audience.
 pub(crate) struct RoomWatch {
@@ -413,12 +410,6 @@ impl RoomWatch {
         Ok(())
     }
 
-    /// Whether the last lot of the bid, in which the damage of one that was never whole lies, is not opened.
-    fn spares_the_last_lot(&self, own: &StockBid) -> bool {
-        let last = own.sheets.last_key_value().and_then(|(lot, _)| self.counts.get(lot));
-        last.is_some_and(|count| !count.opens)
-    }
-
     fn row(&self, lot: LotNo, bid: &BidId, outcome: &RowOutcome, seen: &Seen<'_>) -> Holds {
         let status = self.desks.get(bid).map(|desk| desk.status);
         let handed = seen.finals.of_bid(bid).map(|one| &one.handed);
@@ -429,11 +420,7 @@ impl RoomWatch {
                 })?;
                 let Some(handed) = handed else { return Ok(()) };
                 let own = handed.stock_bid();
-                let sound = match handed.file {
-                    File::Own(Make::Version(_)) => true,
-                    File::Own(Make::NeverWhole) => own.is_some_and(|own| self.spares_the_last_lot(own)),
-                    _ => false,
-                };
+                let sound = matches!(handed.file, File::Own(Make::Version(_)));
                 ensure("KB-4", sound, || format!("{bid} was unsealed, and is {:?}", handed.file))?;
                 let own = own.and_then(|own| own.sheets.get(&lot));
                 ensure("KB-4", own == Some(sheet), || {
