@@ -62,7 +62,7 @@ fn where_to_look(wrong: Planted) -> &'static [Profile] {
 }
 
 /// The most worlds played of one profile for one wrong.
-const SEEDS_MAX: u64 = 1_500;
+const SEEDS_MAX: u64 = 600;
 
 /// How a wrong was found.
 struct Finding {
@@ -104,6 +104,8 @@ fn the_world_finds_every_planted_wrong() {
             scope.spawn(|| {
                 while let Some(wrong) = wrongs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let finding = look_for(*wrong);
+                    let seeds = finding.as_ref().map(|finding| finding.seeds);
+                    eprintln!("{}: {seeds:?} seeds", wrong.name());
                     found.lock().unwrap().push((*wrong, finding));
                 }
             });

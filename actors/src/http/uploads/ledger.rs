@@ -445,7 +445,7 @@ impl Ledger {
     /// Forgets a whole upload whose bytes the intake let go for want of room: noted as whole without its bytes, it
     /// could never be sent again. On a full disk its row may outlive it; a start finds that its file is gone.
     pub async fn begin_anew(&self, upload: &Upload) {
-        self.lock().remove(&upload.head.upload);
+        self.lock().remove(&upload.head);
         let key = upload.head.upload.to_string();
         if let Err(refusal) = self.write(SideWrite::Delete { space: SideSpace::Upload, key }).await {
             tracing::warn!(code = refusal.code.as_str(), "an upload to be begun anew is still noted");
