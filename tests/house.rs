@@ -34,12 +34,13 @@ fn ours(graph: &Value, name: &str) -> Vec<String> {
 #[test]
 fn arrows_go_one_way() {
     let graph = graph();
-    let arrows: [(&str, &[&str]); 6] = [
+    let arrows: [(&str, &[&str]); 7] = [
+        ("kaibiao-wiping", &[]),
         ("kaibiao-protocol", &[]),
         ("kaibiao-sealed", &["kaibiao-protocol"]),
         ("kaibiao-engine", &["kaibiao-protocol"]),
-        ("kaibiao-actors", &["kaibiao-engine", "kaibiao-protocol", "kaibiao-sealed"]),
-        ("kaibiao-bidder", &["kaibiao-protocol", "kaibiao-sealed"]),
+        ("kaibiao-actors", &["kaibiao-engine", "kaibiao-protocol", "kaibiao-sealed", "kaibiao-wiping"]),
+        ("kaibiao-bidder", &["kaibiao-protocol", "kaibiao-sealed", "kaibiao-wiping"]),
         (
             "kaibiao-simulator",
             &["kaibiao-actors", "kaibiao-bidder", "kaibiao-engine", "kaibiao-protocol", "kaibiao-sealed"],

@@ -14,6 +14,8 @@ mod final_checks;
 pub mod frame_sink;
 pub mod house;
 pub mod http;
+#[cfg(feature = "practice")]
+pub mod inlets;
 mod intake;
 pub mod journal;
 mod judging;

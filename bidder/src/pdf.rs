@@ -61,7 +61,11 @@ pub fn check_pdf(path: &Path) -> Result<usize, PdfFault> {
     check_bytes(&fs::read(path)?)
 }
 
-fn check_bytes(bytes: &[u8]) -> Result<usize, PdfFault> {
+/// Checks the bytes of a PDF, as [`check_pdf`] does those of a file.
+///
+/// # Errors
+/// [`PdfFault`].
+pub fn check_bytes(bytes: &[u8]) -> Result<usize, PdfFault> {
     let damaged = |why: &str| PdfFault::Damaged(why.to_owned());
     if !bytes.starts_with(b"%PDF-") {
         return Err(PdfFault::NotAPdf);

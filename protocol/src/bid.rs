@@ -115,6 +115,7 @@ pub struct BidFacts {
     /// The supplier's name at that moment, as the record will show it.
     pub supplier_name: String,
     /// The lots bid for.
+    #[serde(deserialize_with = "crate::once::set")]
     pub lots: BTreeSet<LotNo>,
     /// The whole file's bytes.
     pub size_bytes: u64,

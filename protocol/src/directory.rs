@@ -52,6 +52,7 @@ pub enum DirectoryCommand {
         /// The person's name as shown.
         name: String,
         /// What the person may do; must suit the organisation's kind.
+        #[serde(deserialize_with = "crate::once::set")]
         roles: BTreeSet<Role>,
     },
     /// Replace a person's roles.
@@ -59,6 +60,7 @@ pub enum DirectoryCommand {
         /// The account.
         user: UserId,
         /// The new roles.
+        #[serde(deserialize_with = "crate::once::set")]
         roles: BTreeSet<Role>,
     },
     /// Note that a password was set; its hash lies in the side table, never in an event.
@@ -140,6 +142,7 @@ pub enum DirectoryEvent {
         /// The name shown.
         name: String,
         /// The roles.
+        #[serde(deserialize_with = "crate::once::set")]
         roles: BTreeSet<Role>,
     },
     /// A person's roles were replaced.
@@ -147,6 +150,7 @@ pub enum DirectoryEvent {
         /// The account.
         user: UserId,
         /// The new roles.
+        #[serde(deserialize_with = "crate::once::set")]
         roles: BTreeSet<Role>,
     },
     /// A password was set.

@@ -97,6 +97,7 @@ pub enum ProjectEvent {
     /// The bids were counted.
     ReceivingClosed {
         /// Per lot: how many, and whether it is opened.
+        #[serde(deserialize_with = "crate::once::map")]
         lots: BTreeMap<LotNo, LotCount>,
     },
     /// The opening was started.

@@ -16,6 +16,7 @@ pub mod frame;
 pub mod ids;
 pub mod moment;
 pub mod money;
+pub mod once;
 pub mod project;
 pub mod record;
 pub mod refusal;

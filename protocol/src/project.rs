@@ -125,10 +125,12 @@ pub struct ProjectSpec {
     pub bid_bytes_max: Option<u64>,
     /// The only suppliers that may hand in; none: every registered supplier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::once::optional_set")]
     pub invited: Option<BTreeSet<OrganisationId>>,
     /// Rule pack and version, such as `GP/1`.
     pub rule_pack: String,
     /// The lots by number.
+    #[serde(deserialize_with = "crate::once::map")]
     pub lots: BTreeMap<LotNo, LotSpec>,
 }
 

@@ -100,5 +100,6 @@ pub struct OpeningRecord {
     /// When they were published.
     pub published_at: Moment,
     /// The record of each lot.
+    #[serde(deserialize_with = "crate::once::map")]
     pub lots: BTreeMap<LotNo, LotRecord>,
 }

@@ -80,6 +80,7 @@ pub enum RoomEvent {
     /// The bids were counted.
     ReceivingClosed {
         /// Per lot: how many, and whether it is opened.
+        #[serde(deserialize_with = "crate::once::map")]
         lots: BTreeMap<LotNo, LotCount>,
         /// Who bids, in the order of receipt.
         bidders: Vec<Bidder>,
@@ -365,6 +366,7 @@ pub struct RoomView {
     /// Where the project stands.
     pub status: ProjectStatus,
     /// Per lot; empty before the deadline.
+    #[serde(deserialize_with = "crate::once::map")]
     pub lots: BTreeMap<LotNo, LotCount>,
     /// The bidders; empty before the deadline.
     pub bidders: Vec<Bidder>,

@@ -35,6 +35,7 @@ pub struct OpeningOrder {
     /// Grows with each order of this opening; a higher one supersedes.
     pub epoch: u32,
     /// The lots being opened: keys of other lots' parts are not asked for.
+    #[serde(deserialize_with = "kaibiao_protocol::once::set")]
     pub lots: BTreeSet<LotNo>,
     /// Id of the platform's opening key, which signs this order and to which bids are bound.
     pub opening_key: Digest,

@@ -49,6 +49,7 @@ pub struct ReceiptFacts {
     /// The supplier's name.
     pub supplier_name: String,
     /// The lots bid for.
+    #[serde(deserialize_with = "kaibiao_protocol::once::set")]
     pub lots: BTreeSet<LotNo>,
     /// The file's bytes.
     pub size_bytes: u64,

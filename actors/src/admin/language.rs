@@ -148,6 +148,7 @@ pub struct UserRow {
     /// The name shown.
     pub name: String,
     /// What the person may do.
+    #[serde(deserialize_with = "kaibiao_protocol::once::set")]
     pub roles: BTreeSet<Role>,
     /// Whether the account is closed.
     pub disabled: bool,

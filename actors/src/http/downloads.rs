@@ -87,7 +87,8 @@ async fn record(
 ) -> Result<HttpResponse, Refused> {
     let session = caller(&desk, &request, Act::Read)?;
     let record = desk.house.record(&session.grounds().asker(), &id(&path)?).await?;
-    Ok(HttpResponse::Ok().json(Record {
+    let attached = (header::CONTENT_DISPOSITION, "attachment; filename=\"record.json\"");
+    Ok(HttpResponse::Ok().insert_header(attached).json(Record {
         text: record.text,
         digest: record.digest,
         signature: record.signature,

@@ -51,6 +51,8 @@ use crate::{config::Config, house::House, observe::RequestId, sessions::Sessions
 
 pub(crate) use meters::Meters;
 pub(crate) use refused::{Refused, malformed};
+#[cfg(feature = "practice")]
+pub(crate) use sockets::read_request;
 pub(crate) use watch::trouble;
 
 /// The longest body of a JSON request, in bytes.

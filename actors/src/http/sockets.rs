@@ -319,7 +319,7 @@ async fn over(
 }
 
 /// Reads a frame strictly. A refusal carries the frame's id where that much can be read, else 0.
-fn read_request(frame: &str) -> Result<Request, (u64, Refusal)> {
+pub(crate) fn read_request(frame: &str) -> Result<Request, (u64, Refusal)> {
     #[derive(Deserialize)]
     struct IdAlone {
         id: u64,

@@ -44,6 +44,15 @@ pub use pending::{Answer, Pending};
 pub use sqlite::{Cut, JournalSettings, SqliteJournal, StartReport};
 pub use stream::{NotAStream, Stream};
 
+/// The head, and the latest stamp it covers, that a head file with these bytes tells: for fuzzing.
+#[cfg(feature = "practice")]
+pub(crate) fn head_in(bytes: &[u8]) -> Option<(Head, Option<Moment>)> {
+    match head::Found::of(bytes) {
+        head::Found::Mark(mark) => Some((mark.head, mark.last_at)),
+        head::Found::Absent | head::Found::Unreadable => None,
+    }
+}
+
 /// Appends that may wait for the writer; one more is answered [`AppendFault::Busy`].
 pub const QUEUE_APPENDS_MAX: usize = 32_768;
 /// Records one append may hold.

@@ -36,5 +36,7 @@ pub use http::{Client, ClientOptions, ServerTime};
 pub use room::{PublishedRecord, Room};
 pub use session::{Session, SessionFacts, StoredSession};
 pub use sign_in::Credentials;
+#[cfg(feature = "practice")]
+pub use socket::Incoming;
 pub use socket::Link;
 pub use upload::{FilePieces, Pieces, Upload, UploadProgress, UploadPurpose};

@@ -81,11 +81,25 @@ struct Follow {
     paused: bool,
 }
 
+/// What the server sends.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Incoming {
+#[cfg_attr(feature = "practice", derive(Debug, PartialEq, serde::Serialize))]
+pub enum Incoming {
+    /// An answer.
     Response(Response),
+    /// An event.
     Notice(Box<Notice>),
+}
+
+impl Incoming {
+    /// Reads one frame.
+    ///
+    /// # Errors
+    /// It is neither an answer nor an event.
+    pub fn read(text: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(text)
+    }
 }
 
 /// The task's state.
@@ -339,7 +353,7 @@ impl Socket {
 
     /// Takes one message in.
     fn hear(&mut self, text: &str) -> Result<(), ClientFault> {
-        let incoming: Incoming = serde_json::from_str(text)
+        let incoming = Incoming::read(text)
             .map_err(|fault| self.identity.client.not_understood(format!("a frame: {fault}")))?;
         match incoming {
             Incoming::Response(Response::Ok { id, ok }) => {

@@ -148,6 +148,7 @@ pub struct TokenShop {
     keys: Keys,
     desks: u32,
     tokens: u32,
+    pin_digits: usize,
 }
 
 /// What the shop has of one vendor.
@@ -243,7 +244,8 @@ impl TokenShop {
         let shelves = [open(PracticeVendor::Huixin)?, open(PracticeVendor::Tiangu)?];
         // The modules find their tokens by absolute paths, whatever folder a program is started in.
         let dir = fs::canonicalize(dir).map_err(|fault| ShopFault::file(dir, fault))?;
-        let shop = Self { dir, kind, valid, shelves, keys: Box::new(keys), desks: 0, tokens: 0 };
+        let shop =
+            Self { dir, kind, valid, shelves, keys: Box::new(keys), desks: 0, tokens: 0, pin_digits: 6 };
         if kind == TokenKind::SoftHsm {
             let vendors = PracticeVendor::ALL.map(|vendor| {
                 let name = vendor.name();
@@ -256,6 +258,11 @@ impl TokenShop {
             fs::write(&path, vendors.join("\n")).map_err(|fault| ShopFault::file(&path, fault))?;
         }
         Ok(shop)
+    }
+
+    /// Gives the tokens made from now on PINs of so many digits: long ones, so that a search for them finds no chance.
+    pub fn set_pin_digits(&mut self, digits: usize) {
+        self.pin_digits = digits;
     }
 
     /// The vendors file; written only where the shop makes SoftHSM tokens.
@@ -326,7 +333,7 @@ impl TokenShop {
             authority.issue_next(&subject, &signing_key.public_key(), Usage::Sign, valid)?;
         let (encryption_serial, encryption_certificate) =
             authority.issue_next(&subject, &encryption_key.public_key(), Usage::Encrypt, valid)?;
-        let (pin, so_pin) = (digits::<6>(), digits::<8>());
+        let (pin, so_pin) = (digits(self.pin_digits), digits(8));
 
         let file = |ending: &str| desk.folder.join(format!("{no:02}{ending}"));
         let (pin_file, pkcs12) = (file(".pin"), file(".p12"));
@@ -426,8 +433,8 @@ fn write_pem(path: &Path, der: &[u8]) -> Result<(), ShopFault> {
 }
 
 /// So many random decimal digits; a little biased, which does not matter for practice.
-fn digits<const LENGTH: usize>() -> Zeroizing<String> {
-    let mut bytes = [0; LENGTH];
+fn digits(length: usize) -> Zeroizing<String> {
+    let mut bytes = vec![0; length];
     rand::fill(&mut bytes).expect("the system's random numbers cannot fail once seeded");
     Zeroizing::new(bytes.iter().map(|byte| char::from(b'0' + byte % 10)).collect())
 }

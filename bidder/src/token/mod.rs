@@ -11,6 +11,7 @@ mod fault;
 mod pin;
 pub mod pkcs11;
 pub mod pkcs12;
+mod rounds;
 mod selector;
 mod terminal;
 mod vendors;

@@ -20,8 +20,11 @@ use zeroize::Zeroizing;
 
 use super::{
     Pin, PinState, PinTries, Token, TokenCertificate, TokenFault, TokenName, UnwrappedKey,
+    rounds::check_rounds,
     wrap::{canary_comes_back, exactly_a_key, key_or_random, negotiate},
 };
+
+pub use super::rounds::ROUNDS_MAX;
 
 /// The largest PKCS#12 file read.
 pub const PKCS12_BYTES_MAX: u64 = 1024 * 1024;
@@ -55,9 +58,19 @@ impl Pkcs12Token {
             return Err(malformed(format!("it is larger than {PKCS12_BYTES_MAX} bytes")));
         }
         let bytes = Zeroizing::new(fs::read(path).map_err(|fault| unreadable(fault.to_string()))?);
+        Self::read(&bytes, path, password)
+    }
+
+    /// Opens the bytes of such a file; `path` is only what it is called by.
+    ///
+    /// # Errors
+    /// The bytes are not PKCS#12 with RSA keys, ask for more work than [`ROUNDS_MAX`], or the password is wrong.
+    pub fn read(bytes: &[u8], path: &Path, password: &Pin) -> Result<Self, TokenFault> {
+        let malformed = |why: String| TokenFault::NotPkcs12 { path: path.to_owned(), why };
+        check_rounds(bytes).map_err(|fault| malformed(fault.to_string()))?;
         let password = std::str::from_utf8(password.expose())
             .map_err(|_| TokenFault::WrongPassword { path: path.to_owned() })?;
-        let store = KeyStore::from_pkcs12(&bytes, password).map_err(|fault| match fault {
+        let store = KeyStore::from_pkcs12(bytes, password).map_err(|fault| match fault {
             // A file without MAC shows a wrong password only as a padding that does not fit.
             Pkcs12Error::MacError(_) | Pkcs12Error::UnpadError | Pkcs12Error::Pkcs5Error(_) => {
                 TokenFault::WrongPassword { path: path.to_owned() }

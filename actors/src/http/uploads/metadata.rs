@@ -27,7 +27,7 @@ pub struct Metadata {
 ///
 /// # Errors
 /// What is wrong, and where; never a value.
-pub(super) fn read(header: &str) -> Result<Metadata, String> {
+pub(crate) fn read(header: &str) -> Result<Metadata, String> {
     if header.len() > METADATA_BYTES_MAX {
         return Err(format!("Upload-Metadata: longer than {METADATA_BYTES_MAX} bytes"));
     }
@@ -36,15 +36,17 @@ pub(super) fn read(header: &str) -> Result<Metadata, String> {
     for pair in header.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once(' ').unwrap_or((pair, ""));
         if seen.contains(&name) {
-            return Err(format!("Upload-Metadata: {name} stands there twice"));
+            return Err(format!("Upload-Metadata: {} stands there twice", shown(name)));
         }
         seen.push(name);
         let bytes = Zeroizing::new(
-            STANDARD.decode(value.trim()).map_err(|_| format!("Upload-Metadata: {name} is not base64"))?,
+            STANDARD
+                .decode(value.trim())
+                .map_err(|_| format!("Upload-Metadata: {} is not base64", shown(name)))?,
         );
         let text = Zeroizing::new(
             std::str::from_utf8(&bytes)
-                .map_err(|_| format!("Upload-Metadata: {name} is not UTF-8"))?
+                .map_err(|_| format!("Upload-Metadata: {} is not UTF-8", shown(name)))?
                 .to_owned(),
         );
         let contact = &mut metadata.contact;
@@ -112,5 +114,6 @@ mod tests {
         assert!(told(&pair("upload", "AB")).contains("upload"));
         assert!(told(&"x".repeat(5_000)).contains("longer"));
         assert!(told("name /w==").contains("UTF-8"));
+        assert!(told("na\tme !!!").contains("name is not base64"), "a name is repeated without anything odd");
     }
 }

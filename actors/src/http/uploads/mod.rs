@@ -54,6 +54,8 @@ use crate::{
 
 pub use form::{ADDRESS_CHARS_MAX, ContactFields, FieldFault, NAME_CHARS_MAX};
 pub use ledger::{Head, Ledger, LedgerFault, Progress, Upload, WriteTurn};
+#[cfg(feature = "practice")]
+pub(crate) use metadata::read as read_metadata;
 pub use metadata::{METADATA_BYTES_MAX, Metadata};
 
 /// The version of tus spoken.

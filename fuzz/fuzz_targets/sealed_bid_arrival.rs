@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| kaibiao_fuzz::run("sealed_bid_arrival", data));
