@@ -19,6 +19,10 @@ mod secret;
 mod serve;
 mod verify;
 
+/// Passwords and keys pass through buffers that are not of our making.
+#[global_allocator]
+static MEMORY: kaibiao_wiping::Wiping = kaibiao_wiping::Wiping;
+
 /// 开标: takes in sealed bids, opens them all at once and publishes the opening record.
 #[derive(Parser)]
 #[command(name = "kaibiao", version, about, max_term_width = 110)]

@@ -1,7 +1,8 @@
 //! Who is signed in. Sessions live in memory only: a restart ends them all.
 //!
-//! A session's token is 32 random bytes that the client alone holds; here lies its SHA-256, so that whoever reads
-//! this process's memory or a dump of it cannot go on as somebody else. Sessions end by sign-out, by idleness,
+//! A session's token is 32 random bytes that the client alone keeps; here lies its SHA-256, so that whoever reads a
+//! copy of what the server keeps cannot go on as somebody else. (Each request carries the token, so it passes through
+//! buffers of the web library, which keep it for a while: it dies with its session.) Sessions end by sign-out, by idleness,
 //! by age, and at once when what they rest on is taken away: the account, the role, the certificate's binding.
 
 use std::{

@@ -22,6 +22,7 @@ use kaibiao_sealed::{
     read_at::ReadAt,
     unseal::{OpenFault, OpenPart},
 };
+use kaibiao_wiping::wipe_stack;
 use tokio::sync::oneshot;
 
 use crate::limits::{CHUNKS_PER_TASK, UNSEALING_BIDS_MAX, UNSEALING_ERRANDS_MAX};
@@ -140,6 +141,8 @@ impl UnsealingPool {
         let boxed: Errand = Box::new(move || {
             // Nobody waits any more: the actor that asked has ended.
             let _ = result.send(errand());
+            // An errand may have opened an envelope: its keys were on this stack.
+            wipe_stack();
         });
         self.queues.errands.try_send(boxed).map_err(|_| PoolFull)?;
         Ok(coming)

@@ -1,3 +1,5 @@
+//! The target `journal_head` as cargo-fuzz runs it.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| kaibiao_fuzz::run("journal_head", data));

@@ -1,3 +1,5 @@
+//! The target `manifest` as cargo-fuzz runs it.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| kaibiao_fuzz::run("manifest", data));

@@ -1,6 +1,8 @@
 //! Every input that is kept, replayed: what drawing began from, what reached something of its own, and what once broke
 //! something.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::{fs, path::Path};
 
 use kaibiao_fuzz::{TARGETS, house};

@@ -10,7 +10,7 @@ use kaibiao_wiping::Wiping;
 const BOOKKEEPING: usize = 32;
 
 fn left_in_freed(free: impl FnOnce(*mut u8, Layout)) -> usize {
-    let layout = Layout::from_size_align(4_000, 16).unwrap();
+    let layout = Layout::from_size_align(4_000, 16).expect("a size and a power of two");
     // SAFETY: the block is written within its size, freed once, and then allocated again: the system's allocator gives
     // the block freed last for the same size out again.
     unsafe {
@@ -41,7 +41,7 @@ fn what_grows_leaves_nothing_behind_and_keeps_its_bytes() {
         unsafe {
             let grown = Wiping.realloc(block, layout, 40_000);
             assert!((0..layout.size()).all(|at| grown.add(at).read() == 0xa5));
-            Wiping.dealloc(grown, Layout::from_size_align(40_000, 16).unwrap());
+            Wiping.dealloc(grown, Layout::from_size_align(40_000, 16).expect("a size and a power of two"));
         }
     });
     assert_eq!(left, 0);

@@ -32,7 +32,7 @@ use crate::{
 pub(super) fn routes(app: &mut web::ServiceConfig) {
     app.route("/api/sign-in/challenge", web::post().to(challenge))
         .route("/api/sign-in/token", web::post().to(by_token))
-        .route("/api/sign-in/password", web::post().to(by_password))
+        .route(BY_PASSWORD, web::post().to(by_password))
         .route("/api/sign-out", web::post().to(sign_out))
         .route("/api/session", web::get().to(session));
 }
@@ -117,6 +117,13 @@ async fn by_password(
     let judged = desk.sign_in.by_password(&desk.house, &account, password, role, from).await;
     let_in(&desk, judged)
 }
+
+/// Whether the body of a request to this path holds a password. Its buffers are then not kept for the next request.
+pub(super) fn takes_a_password(path: &str) -> bool {
+    path == BY_PASSWORD
+}
+
+const BY_PASSWORD: &str = "/api/sign-in/password";
 
 /// Opens the session and tells it: its token once in the body, once in the cookie.
 fn let_in(desk: &Desk, judged: Result<Grounds, TurnedAway>) -> Result<HttpResponse, Refused> {

@@ -37,7 +37,7 @@ use actix_web::{
     body::{BoxBody, MessageBody},
     dev::{Server, ServiceRequest, ServiceResponse},
     http::{
-        StatusCode,
+        ConnectionType, StatusCode,
         header::{CONTENT_TYPE, HeaderName, HeaderValue},
     },
     middleware::{Next, from_fn},
@@ -205,6 +205,16 @@ fn in_our_words(response: ServiceResponse<impl MessageBody + 'static>) -> Servic
     response.into_response(told)
 }
 
+/// Lets go of the buffers in which the request came. The web library keeps a request for the next one to be put into,
+/// and each of its headers holds the whole buffer that the body lies in too; and an open connection keeps its buffer.
+fn forgotten<B>(response: ServiceResponse<B>) -> ServiceResponse<B> {
+    let (request, mut response) = response.into_parts();
+    response.head_mut().set_connection_type(ConnectionType::Close);
+    let mut request = ServiceRequest::from_request(request);
+    request.headers_mut().clear();
+    request.into_response(response)
+}
+
 /// Gives each request an id, a span with its project, and the headers that keep what we serve inert.
 async fn observed(
     request: ServiceRequest,
@@ -222,6 +232,7 @@ async fn observed(
     );
     request.extensions_mut().insert(id);
     let desk = request.app_data::<web::Data<Desk>>().cloned();
+    let secret = doors::takes_a_password(request.path());
     let answered = next.call(request).instrument(span.clone()).await;
     let mut response = in_our_words(answered?);
     let status = response.status();
@@ -236,6 +247,9 @@ async fn observed(
             tracing::debug!(status = status.as_u16(), "answered");
         }
     });
+    if secret {
+        response = forgotten(response);
+    }
     let headers = response.headers_mut();
     let header = |name: &'static str, value: &'static str| {
         (HeaderName::from_static(name), HeaderValue::from_static(value))

@@ -11,6 +11,7 @@ use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
+use kaibiao_wiping::wipe_stack;
 use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
@@ -115,7 +116,10 @@ impl Passwords {
         let done = tokio::task::spawn_blocking(move || {
             // Held by the work itself: an impatient caller frees no place while its hash still runs.
             let _place = place;
-            work()
+            let done = work();
+            // The hash's own first block holds the password as it is.
+            wipe_stack();
+            done
         });
         Ok(done.await.expect("hashing does not panic"))
     }
