@@ -93,7 +93,7 @@ pub(crate) fn check_with(
 pub(crate) fn read_again(files: &dyn Files, one: &Final) -> Result<Arrived, CheckEnd> {
     let file = files.open(&one.file).map_err(CheckEnd::Store)?;
     let mut arrival = Arrival::new();
-    let mut piece = vec![0; READ_AT_ONCE_BYTES];
+    let mut piece = vec![0; at_once(file.bytes(), READ_AT_ONCE_BYTES)];
     let mut offset = 0;
     while offset < file.bytes() {
         let count = usize::try_from(file.bytes() - offset).map_or(piece.len(), |left| left.min(piece.len()));
@@ -108,6 +108,11 @@ fn read(file: &dyn StoredFile, piece: &mut [u8], offset: u64) -> Result<(), Chec
     file.read_exact_at(piece, offset).map_err(|fault| {
         CheckEnd::Store(FileFault::Disk { doing: "read", path: "a staged file".into(), fault })
     })
+}
+
+/// So many bytes, or as many as there are.
+pub(crate) fn at_once(bytes: u64, at_once_max: usize) -> usize {
+    usize::try_from(bytes).map_or(at_once_max, |bytes| bytes.min(at_once_max))
 }
 
 const READ_AT_ONCE_BYTES: usize = 1 << 20;

@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     files::{FileFault, Files},
+    final_checks::at_once,
     proofs::{EachTime, Proofs},
     unsealing::{BidToCheck, CheckFault},
 };
@@ -149,7 +150,7 @@ pub(crate) fn diagnose(file: &dyn ReadAt, header_len: u64, facts: &BidFacts, fau
 }
 
 fn digest_of(file: &dyn ReadAt, mut offset: u64, mut left: u64) -> std::io::Result<Digest> {
-    let mut piece = vec![0; HASHED_AT_ONCE_BYTES];
+    let mut piece = vec![0; at_once(left, HASHED_AT_ONCE_BYTES)];
     let mut hash = Sha256::new();
     while left > 0 {
         let count = usize::try_from(left).map_or(piece.len(), |left| left.min(piece.len()));

@@ -18,7 +18,8 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&hex::encode(self.0))
+        let mut text = [0; 64];
+        write_hex(&self.0, &mut text, out)
     }
 }
 
@@ -26,6 +27,12 @@ impl fmt::Debug for Digest {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, out)
     }
+}
+
+/// Writes bytes as hexadecimal digits by way of `text`, which has two places for each: no allocation.
+pub(crate) fn write_hex(bytes: &[u8], text: &mut [u8], out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    hex::encode_to_slice(bytes, text).map_err(|_| fmt::Error)?;
+    out.write_str(std::str::from_utf8(text).map_err(|_| fmt::Error)?)
 }
 
 /// The text is not 64 lower-case hexadecimal digits.

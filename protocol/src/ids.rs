@@ -5,6 +5,8 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::digest::write_hex;
+
 /// Why a text is not a name of the kind asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotAnId {
@@ -127,7 +129,8 @@ macro_rules! opaque_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str(&hex::encode(self.0))
+                let mut text = [0; 32];
+                write_hex(&self.0, &mut text, out)
             }
         }
 
