@@ -18,7 +18,6 @@ use super::{
     network::{Network, WINDOW_MESSAGES_MAX},
     schedule::{Instant, Schedule},
     server::{Node, NodeLimits, Out, prime, stored},
-    stock::stock,
     wire::{Caller, ConnId, ToClient, ToServer},
 };
 
@@ -149,7 +148,6 @@ impl Kernel {
     pub fn new(setup: Setup) -> Self {
         let draw = Draw::new(setup.seed).named("kernel");
         let disk = prime();
-        publish(&disk, &setup.projects);
         let mut kernel = Self {
             schedule: Schedule::default(),
             network: Network::new(draw.named("network")),
@@ -168,7 +166,7 @@ impl Kernel {
             armed: None,
             full_until: None,
         };
-        let first = kernel.start();
+        let first = kernel.start(&setup.projects);
         assert!(matches!(first, Some(Step::Up { .. })), "the first start is refused: {first:?}");
         kernel
     }
@@ -331,7 +329,7 @@ impl Kernel {
         }
     }
 
-    fn start(&mut self) -> Option<Step> {
+    fn start(&mut self, publish: &[ProjectSpec]) -> Option<Step> {
         self.starting = false;
         if self.node.is_some() {
             return None;
@@ -339,7 +337,7 @@ impl Kernel {
         let now = self.schedule.now();
         let wall = Moment(Self::time_of(now).0 + self.wall_off_us);
         let draw = self.draw.named("server").of(u64::from(self.counts.starts));
-        match Node::start(&self.disk, now, wall, draw, self.limits) {
+        match Node::start(&self.disk, publish, now, wall, draw, self.limits) {
             Ok(node) => {
                 self.node = Some(node);
                 self.counts.starts += 1;
@@ -479,7 +477,7 @@ impl Kernel {
                     self.crash(CrashKind::Killed, 0);
                     return None;
                 }
-                self.start()
+                self.start(&[])
             }
             Happening::DiskEmptied => {
                 if self.full_until.is_some_and(|until| until <= now) {
@@ -539,43 +537,6 @@ fn differs(id: &ProjectId, seq: u64, live: &Project, records: &[Recorded<Project
         return Some(format!("{id} showed record {seq}, the disk holds {at}"));
     }
     (replayed != *live).then(|| format!("{id}: replay to record {seq} does not give the live state"))
-}
-
-/// Publishes the projects on a disk that no server runs on.
-fn publish(disk: &SimDisk, projects: &[ProjectSpec]) {
-    use kaibiao_actors::journal::{Append, RawRecord, Stream};
-    use kaibiao_engine::stored::encode_project;
-    use kaibiao_protocol::command::ProjectCommand;
-
-    let (mut journal, _) = SimJournal::open(disk).expect("the primed disk opens");
-    let at = BEGINNING.plus_ms(-1_000);
-    let asker = stock().agent().asker();
-    for spec in projects {
-        let command = ProjectCommand::CreateProject { spec: spec.clone() };
-        let mut project = Project::default();
-        let events = ProjectMachine::decide(&project, &command, &asker, at)
-            .unwrap_or_else(|refusal| panic!("{} cannot be set up: {}", spec.id, refusal.say.en));
-        let mut records = Vec::new();
-        for event in events {
-            ProjectMachine::apply(&mut project, &event, at);
-            let stored = encode_project(&event);
-            records.push(RawRecord {
-                kind: stored.kind,
-                version: stored.version,
-                at,
-                command_id: None,
-                payload: stored.payload,
-            });
-        }
-        journal.append(Append {
-            stream: Stream::Project(spec.id.clone()),
-            expected_seq: 0,
-            records,
-            wake_at: ProjectMachine::wake_at(&project),
-            side: Vec::new(),
-        });
-    }
-    journal.run(&mut Vec::new());
 }
 
 /// Stands for the server where its own end is told.

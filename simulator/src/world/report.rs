@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use super::{
@@ -44,7 +45,7 @@ pub struct Report {
     pub worlds: u64,
     /// How long it took.
     pub seconds: f64,
-    /// The same, added up over the threads while each was playing.
+    /// The time that cores worked on them.
     pub core_seconds: f64,
     /// Hours that passed in the worlds.
     pub simulated_hours: f64,
@@ -115,6 +116,15 @@ pub fn sweep(sweep: &Sweep, progress: &(dyn Fn(u64) + Sync)) -> Report {
     report
 }
 
+/// How long a core worked for this thread: what others do on the machine does not count.
+fn core_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or_default(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
+    )
+}
+
 fn plays(sweep: &Sweep, shared: &Shared, progress: &(dyn Fn(u64) + Sync)) {
     loop {
         let seed = shared.next.fetch_add(1, Ordering::Relaxed);
@@ -122,10 +132,10 @@ fn plays(sweep: &Sweep, shared: &Shared, progress: &(dyn Fn(u64) + Sync)) {
             return;
         }
         let profile = sweep.profile.unwrap_or_else(|| profile_of(seed));
+        let began = core_time();
         let plan = Plan::drawn(seed, profile);
-        let began = Instant::now();
         let outcome = run(&plan);
-        let took: Duration = began.elapsed();
+        let took: Duration = core_time().saturating_sub(began);
         let mut guard = shared.report.lock().expect("no thread died while it wrote");
         let (report, broken) = &mut *guard;
         report.worlds += 1;

@@ -210,9 +210,9 @@ impl Node {
     /// The session of a connection ends, and with it all connections of the same person.
     pub(super) fn revoke(&mut self, conn: ConnId) {
         let Some(caller) = self.conns.get(&conn).map(|conn| conn.caller.clone()) else { return };
-        let theirs = self.conns.iter().filter(|(_, known)| known.caller == caller).map(|(conn, _)| *conn);
-        for conn in theirs.collect::<Vec<_>>() {
-            self.close(conn);
+        for (conn, known) in self.conns.iter().filter(|(_, known)| known.caller == caller) {
+            known.pipe.borrow_mut().cut(Cut::Revoked);
+            self.stirred.borrow_mut().push(*conn);
         }
     }
 

@@ -20,13 +20,16 @@ use kaibiao_actors::{
 use kaibiao_engine::{
     directory::{Directory, DirectoryMachine},
     keeper::{Keeper, Machine, SideSpace},
+    project::{Project, ProjectMachine},
     reaction::{judging::Final, reception::Reception, tending::ahead_of, wakes::Wakes},
-    stored::{StoredEvent, decode_directory, decode_project, encode_directory},
+    stored::{StoredEvent, decode_directory, decode_project, encode_directory, encode_project},
 };
 use kaibiao_protocol::{
+    command::ProjectCommand,
     event::ProjectEvent,
     ids::{FileId, UploadId},
     moment::Moment,
+    project::ProjectSpec,
     role::{Asker, Reactor},
 };
 
@@ -59,18 +62,22 @@ impl NoStart {
 }
 
 impl Node {
-    /// Starts on a disk at `now`, when the machine's wall clock shows `wall`.
+    /// Starts on a disk, where `projects` are published first, at `now`, when the machine's wall clock shows `wall`.
     pub(in crate::world) fn start(
         disk: &SimDisk,
+        projects: &[ProjectSpec],
         now: Instant,
         wall: Moment,
         draw: Draw,
         limits: NodeLimits,
     ) -> Result<Self, NoStart> {
-        let (journal, _report) = SimJournal::open(disk).map_err(|fault| NoStart {
+        let (mut journal, _report) = SimJournal::open(disk).map_err(|fault| NoStart {
             for_good: !matches!(fault, JournalFault::Disk { .. }),
             why: fault.to_string(),
         })?;
+        if !projects.is_empty() {
+            publish(&mut journal, projects);
+        }
         let last_moment = journal.last_moment();
         let (clock, hands) = Clock::steppable_after(wall, last_moment).map_err(NoStart::again)?;
         let stamped = staged_finals(&journal)?;
@@ -233,4 +240,36 @@ static PRIMED: LazyLock<Primed> = LazyLock::new(|| {
 /// A disk as the world finds it at its beginning.
 pub(in crate::world) fn prime() -> SimDisk {
     PRIMED.disk.copy()
+}
+
+/// Publishes projects before the world begins.
+fn publish(journal: &mut SimJournal, projects: &[ProjectSpec]) {
+    let at = BEGINNING.plus_ms(-1_000);
+    let asker = stock().agent().asker();
+    for spec in projects {
+        let command = ProjectCommand::CreateProject { spec: spec.clone() };
+        let mut project = Project::default();
+        let events = ProjectMachine::decide(&project, &command, &asker, at)
+            .unwrap_or_else(|refusal| panic!("{} cannot be set up: {}", spec.id, refusal.say.en));
+        let mut records = Vec::new();
+        for event in events {
+            ProjectMachine::apply(&mut project, &event, at);
+            let stored = encode_project(&event);
+            records.push(RawRecord {
+                kind: stored.kind,
+                version: stored.version,
+                at,
+                command_id: None,
+                payload: stored.payload,
+            });
+        }
+        journal.append(Append {
+            stream: Stream::Project(spec.id.clone()),
+            expected_seq: 0,
+            records,
+            wake_at: ProjectMachine::wake_at(&project),
+            side: Vec::new(),
+        });
+    }
+    journal.run(&mut Vec::new());
 }
