@@ -28,6 +28,13 @@ pub struct Config {
     pub workers: usize,
     /// The most connections at once, sockets included.
     pub connections_max: usize,
+    /// The most connections from one address at once; trusted proxies and this machine are not bound by it.
+    pub connections_per_address_max: usize,
+    /// A connection's first request must have its head in within so many seconds.
+    pub request_head_seconds: u32,
+    /// A request that is neither an upload nor a socket must have its body in, and its answer begun, within so many
+    /// seconds.
+    pub request_body_seconds: u32,
     /// Who may read `/metrics`.
     pub metrics_from: Vec<IpAddr>,
     /// TLS; none: plain.
@@ -177,6 +184,9 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             workers: 0,
             connections_max: 16_000,
+            connections_per_address_max: 1_000,
+            request_head_seconds: 10,
+            request_body_seconds: 30,
             metrics_from: vec![IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])],
             tls: None,
             sessions: SessionLimits::default(),
@@ -323,8 +333,11 @@ impl Config {
         if self.tls.is_none() && !self.listen.ip().is_loopback() && !self.allow_plain {
             return Err(ConfigFault::PlainRefused { listen: self.listen });
         }
-        let positive: [(&'static str, u64); 22] = [
+        let positive: [(&'static str, u64); 25] = [
             ("connections_max", self.connections_max as u64),
+            ("connections_per_address_max", self.connections_per_address_max as u64),
+            ("request_head_seconds", self.request_head_seconds.into()),
+            ("request_body_seconds", self.request_body_seconds.into()),
             ("sessions.idle_minutes", self.sessions.idle_minutes.into()),
             ("sessions.absolute_minutes", self.sessions.absolute_minutes.into()),
             ("sessions.per_user_max", self.sessions.per_user_max as u64),

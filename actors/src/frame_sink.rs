@@ -3,14 +3,18 @@
 //! A room never waits for a reader: it hands a frame over or cuts the connection. Frames are made once for
 //! each audience and shared, so a pipe holds pointers, not copies.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
 };
 
+use futures_util::task::AtomicWaker;
 pub use kaibiao_engine::session::{Cut, Delivery, Frames, FramesIter, Pushed, SinkId};
 use kaibiao_engine::session::{Pipe, Sink};
-use tokio::sync::Notify;
 
 /// The sending end: bounded, never awaited. Clones are the same sink.
 #[derive(Clone)]
@@ -24,15 +28,17 @@ pub struct FrameSource(Arc<Shared>);
 
 struct Shared {
     pipe: Mutex<Pipe>,
-    /// Something changed for the one who reads.
-    changed: Notify,
+    /// Who sends what lies in the pipe.
+    reader: AtomicWaker,
+    /// Who ends the connection when it is cut, however busy its reader is.
+    holder: AtomicWaker,
 }
 
 /// A sink and its source with room for so many deliveries.
 pub fn frame_channel(deliveries_max: usize) -> (FrameSink, FrameSource) {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let pipe = Mutex::new(Pipe::new(deliveries_max));
-    let shared = Arc::new(Shared { pipe, changed: Notify::new() });
+    let shared = Arc::new(Shared { pipe, reader: AtomicWaker::new(), holder: AtomicWaker::new() });
     let id = SinkId(NEXT.fetch_add(1, Ordering::Relaxed));
     (FrameSink { id, shared: shared.clone() }, FrameSource(shared))
 }
@@ -41,6 +47,11 @@ impl Shared {
     /// Held for a few instructions only.
     fn pipe(&self) -> MutexGuard<'_, Pipe> {
         self.pipe.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_cut(&self) {
+        self.reader.wake();
+        self.holder.wake();
     }
 }
 
@@ -53,8 +64,10 @@ impl FrameSink {
     /// Hands a delivery over without waiting. Unless it was taken, whoever holds this sink drops it.
     pub fn push(&self, delivery: Delivery) -> Pushed {
         let pushed = self.shared.pipe().push(delivery);
-        if pushed != Pushed::Gone {
-            self.shared.changed.notify_one();
+        match pushed {
+            Pushed::Taken => self.shared.reader.wake(),
+            Pushed::CutNow => self.shared.is_cut(),
+            Pushed::Gone => {}
         }
         pushed
     }
@@ -68,9 +81,18 @@ impl FrameSink {
     pub fn cut(&self, why: Cut) -> bool {
         let cut = self.shared.pipe().cut(why);
         if cut {
-            self.shared.changed.notify_one();
+            self.shared.is_cut();
         }
         cut
+    }
+
+    /// Waits until the connection is cut: for the one who holds it, while its reader may be busy sending.
+    pub async fn cut_seen(&self) -> Cut {
+        poll_fn(|cx| {
+            self.shared.holder.register(cx.waker());
+            self.shared.pipe().why_cut().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 }
 
@@ -94,22 +116,17 @@ impl FrameSource {
     /// # Errors
     /// The connection is cut; what still lies in the pipe is not delivered, the client resumes by `seq`.
     pub async fn next(&mut self) -> Result<Delivery, Cut> {
-        loop {
-            if let Some(delivery) = self.0.pipe().pull()? {
-                return Ok(delivery);
-            }
-            // One reader: what is noted between the look and the wait ends the wait at once.
-            self.0.changed.notified().await;
-        }
+        poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// Waits until the connection is cut: for whoever is busy sending and cannot take the next delivery.
-    pub async fn cut_seen(&mut self) -> Cut {
-        loop {
-            if let Some(cut) = self.0.pipe().why_cut() {
-                return cut;
-            }
-            self.0.changed.notified().await;
+    /// As [`FrameSource::next`], for who is woken rather than waits.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivery, Cut>> {
+        // Registered before the look: what comes between the two wakes.
+        self.0.reader.register(cx.waker());
+        match self.0.pipe().pull() {
+            Ok(Some(delivery)) => Poll::Ready(Ok(delivery)),
+            Ok(None) => Poll::Pending,
+            Err(cut) => Poll::Ready(Err(cut)),
         }
     }
 }
@@ -144,21 +161,21 @@ mod tests {
             tokio::task::yield_now().await;
             assert!(sink.cut(Cut::Revoked));
         };
-        let (cut, ()) = tokio::join!(source.cut_seen(), cutting);
+        let (cut, ()) = tokio::join!(sink.cut_seen(), cutting);
         assert_eq!(cut, Cut::Revoked);
         assert_eq!(source.next().await, Err(Cut::Revoked));
     }
 
     #[tokio::test]
-    async fn a_frame_that_came_while_the_reader_watched_for_a_cut_is_not_lost() {
+    async fn whoever_watches_for_a_cut_takes_nothing_from_who_reads() {
         let (sink, mut source) = frame_channel(2);
+        let holder = sink.clone();
+        let watching = tokio::spawn(async move { holder.cut_seen().await });
+        tokio::task::yield_now().await;
         assert_eq!(sink.push(frame("a")), Pushed::Taken);
-        tokio::select! {
-            biased;
-            _ = source.cut_seen() => panic!("nobody cut it"),
-            () = tokio::task::yield_now() => {}
-        }
         assert_eq!(source.next().await, Ok(frame("a")));
+        assert!(sink.cut(Cut::Revoked));
+        assert_eq!(watching.await.unwrap(), Cut::Revoked);
     }
 
     #[tokio::test]

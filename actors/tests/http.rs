@@ -2,10 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "http/crowds.rs"]
+mod crowds;
 #[path = "http/doors.rs"]
 mod doors;
 #[path = "http/flood.rs"]
 mod flood;
+#[path = "http/hostile.rs"]
+mod hostile;
 #[path = "http/hygiene.rs"]
 mod hygiene;
 #[path = "http/people.rs"]

@@ -6,7 +6,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use actix_web::{
-    HttpRequest,
+    HttpMessage as _, HttpRequest,
     http::{header, uri::Authority},
 };
 use kaibiao_protocol::{moment::Moment, refusal::RefusalCode};
@@ -44,6 +44,9 @@ pub(super) enum PageOf {
     Another,
 }
 
+/// A mark on a request whose caller is signed in.
+pub(super) struct SignedIn;
+
 /// The open session of a request.
 pub(super) fn caller(desk: &Desk, request: &HttpRequest, act: Act) -> Result<Arc<Session>, Refused> {
     let page = page_of(desk, request);
@@ -62,7 +65,9 @@ pub(super) fn caller(desk: &Desk, request: &HttpRequest, act: Act) -> Result<Arc
             .with_status(actix_web::http::StatusCode::FORBIDDEN));
     }
     let at = desk.house.clock().present();
-    desk.sessions.find(token, at).map_err(|_| Refused::code(RefusalCode::SessionEnded))
+    let found = desk.sessions.find(token, at).map_err(|_| Refused::code(RefusalCode::SessionEnded))?;
+    request.extensions_mut().insert(SignedIn);
+    Ok(found)
 }
 
 /// Refuses a foreign page where nobody needs to be signed in, lest it signs its visitor in as somebody else.

@@ -14,6 +14,7 @@
 
 mod asks;
 mod caller;
+mod connections;
 mod doors;
 mod downloads;
 mod meters;
@@ -37,18 +38,20 @@ use actix_web::{
     body::{BoxBody, MessageBody},
     dev::{Server, ServiceRequest, ServiceResponse},
     http::{
-        ConnectionType, StatusCode,
+        ConnectionType, Method, StatusCode,
         header::{CONTENT_TYPE, HeaderName, HeaderValue},
     },
     middleware::{Next, from_fn},
     web,
 };
 use kaibiao_protocol::refusal::RefusalCode;
-use tokio::sync::watch as signal;
+use tokio::{sync::watch as signal, time::timeout};
 use tracing::Instrument;
 
 use crate::{config::Config, house::House, observe::RequestId, sessions::Sessions, sign_in::SignIn};
 
+use caller::SignedIn;
+use connections::Connections;
 pub(crate) use meters::Meters;
 pub(crate) use refused::{Refused, malformed};
 #[cfg(feature = "practice")]
@@ -59,8 +62,6 @@ pub(crate) use watch::trouble;
 pub const JSON_BYTES_MAX: usize = 64 * 1024;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4_096;
-/// A request's head must be in within this time.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer that acknowledges nothing for so long is gone: it frees what it holds.
 const GONE_AFTER_MS: u32 = 60_000;
 /// How long requests in work may take when the server stops.
@@ -154,19 +155,31 @@ pub(crate) fn serve(
     // place until TCP gives up after many minutes.
     rustix::net::sockopt::set_tcp_user_timeout(&listener, GONE_AFTER_MS)?;
     let config = desk.config.clone();
+    let workers = match config.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        set => set,
+    };
+    let connections = Connections::new(config.connections_per_address_max, &config.trusted_proxies);
+    let counted = connections.clone();
     let shared = web::Data::from(desk);
-    let mut server = HttpServer::new(move || {
-        App::new().app_data(shared.clone()).configure(routes).wrap(from_fn(observed))
+    let connections = web::Data::from(connections);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(shared.clone())
+            .app_data(connections.clone())
+            .configure(routes)
+            .wrap(from_fn(observed))
     })
+    .workers(workers)
+    .on_connect(move |connection, data| counted.accepted(connection, data))
     .backlog(BACKLOG)
-    .max_connections(config.connections_max)
-    .client_request_timeout(HEAD_TIMEOUT)
+    // The library counts for each worker.
+    .max_connections(config.connections_max.div_ceil(workers))
+    .client_request_timeout(Duration::from_secs(config.request_head_seconds.into()))
+    .h1_write_buffer_size(sockets::PIECE_BYTES)
     .tcp_nodelay(true)
     .shutdown_timeout(STOP_SECONDS)
     .disable_signals();
-    if config.workers > 0 {
-        server = server.workers(config.workers);
-    }
     let server = match tls {
         Some(tls) => server.listen_rustls_0_23(listener, tls)?,
         None => server.listen(listener)?,
@@ -215,6 +228,11 @@ fn forgotten<B>(response: ServiceResponse<B>) -> ServiceResponse<B> {
     request.into_response(response)
 }
 
+/// Whether a request is an upload or a socket, which bring bytes as long as they like, by bounds of their own.
+fn has_bounds_of_its_own(request: &ServiceRequest) -> bool {
+    request.method() == Method::PATCH || request.path() == sockets::PATH
+}
+
 /// Gives each request an id, a span with its project, and the headers that keep what we serve inert.
 async fn observed(
     request: ServiceRequest,
@@ -233,8 +251,27 @@ async fn observed(
     request.extensions_mut().insert(id);
     let desk = request.app_data::<web::Data<Desk>>().cloned();
     let secret = doors::takes_a_password(request.path());
-    let answered = next.call(request).instrument(span.clone()).await;
+    let unbounded = has_bounds_of_its_own(&request);
+    let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
+    let trusted =
+        request.app_data::<web::Data<Connections>>().zip(peer).is_some_and(|(all, peer)| all.is_proxy(peer));
+    let answering = next.call(request).instrument(span.clone());
+    let answered = match desk.as_ref().filter(|_| !unbounded) {
+        None => answering.await,
+        Some(desk) => {
+            let most = Duration::from_secs(desk.config.request_body_seconds.into());
+            timeout(most, answering).await.unwrap_or_else(|_| {
+                Err(Refused::code(RefusalCode::Busy).with_status(StatusCode::REQUEST_TIMEOUT).into())
+            })
+        }
+    };
     let mut response = in_our_words(answered?);
+    if !trusted
+        && !response.response().head().upgrade()
+        && !response.request().extensions().contains::<SignedIn>()
+    {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
     let status = response.status();
     // What happens under a project is not counted: before its deadline the number would tell of bids.
     if let (Some(desk), None) = (desk, project) {

@@ -34,6 +34,11 @@ impl Wire {
         Self::open_with(world, &[("authorization", &bearer)]).await.unwrap()
     }
 
+    /// On a connection that the test made.
+    pub(crate) fn new(stream: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
+        Self { stream, next: 1, events: Vec::new() }
+    }
+
     /// With headers of the test's choice; the status where it is refused.
     pub(crate) async fn open_with(
         world: &World,
@@ -45,7 +50,7 @@ impl Wire {
             request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
         }
         match in_time("the handshake", connect_async(request)).await {
-            Ok((stream, _)) => Ok(Self { stream, next: 1, events: Vec::new() }),
+            Ok((stream, _)) => Ok(Self::new(stream)),
             Err(Error::Http(response)) => Err(response.status()),
             Err(fault) => panic!("{fault}"),
         }

@@ -9,24 +9,30 @@
 //! | 1001 | `server_stopping` | come back in a while |
 //! | 1002 | `protocol_error` | not WebSocket |
 //! | 1003 | `text_only` | binary frames are not understood |
-//! | 1009 | `frame_too_large` | more than [`FRAME_BYTES_MAX`] |
+//! | 1007 | `invalid_text` | not UTF-8 |
+//! | 1009 | `frame_too_large` | more than [`kaibiao_protocol::frame::FRAME_BYTES_MAX`] |
 //! | 4001 | why the session ended, see [`crate::sessions::SessionEnd`] | sign in again |
 //! | 4002 | `slow_reader` | subscribe again with the last `seq` |
 //! | 4003 | `silent` | no answer to pings |
 //! | 4004 | `room_ended` | the room started anew: subscribe again |
 //! | 4005 | `view_changed` | what may be seen has changed: subscribe again |
 
+mod allowance;
+mod incoming;
+mod line;
+
 use std::{
+    pin::{Pin, pin},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use actix_web::{HttpRequest, HttpResponse, rt, web};
-use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, ProtocolError};
+use actix_http::ws::{CloseCode, CloseReason, handshake};
+use actix_web::{HttpRequest, HttpResponse, body::BoxBody, rt, web};
 use futures_util::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use kaibiao_engine::session::Subscriptions;
 use kaibiao_protocol::{
-    frame::{Answer, Ask, FRAME_BYTES_MAX, Request, Response, StreamName},
+    frame::{Answer, Ask, Request, Response, StreamName},
     refusal::{Refusal, RefusalCode},
 };
 use serde::Deserialize;
@@ -35,6 +41,11 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
+use self::{
+    allowance::Allowance,
+    incoming::{Heard, Incoming},
+    line::{Line, line},
+};
 use super::{
     Desk, Refused, SocketCount,
     asks::{self, Asking},
@@ -42,18 +53,20 @@ use super::{
     refused::malformed,
 };
 use crate::{
-    frame_sink::{Cut, Delivery, FrameSink, FrameSource, frame_channel},
+    frame_sink::{Cut, FrameSink, frame_channel},
     refusals::refuse,
     sessions::{Session, SessionEnd, SocketPlace},
 };
 
-/// A frame that cannot be sent for so long ends the socket.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) use line::PIECE_BYTES;
+
+/// Where sockets are opened.
+pub(super) const PATH: &str = "/api/socket";
 /// How long the closing words may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn routes(app: &mut web::ServiceConfig) {
-    app.route("/api/socket", web::get().to(open));
+    app.route(PATH, web::get().to(open));
 }
 
 async fn open(
@@ -68,16 +81,18 @@ async fn open(
     }
     let count = desk.clone().into_inner().take_socket().ok_or_else(busy)?;
     let place = session.take_socket(desk.config.sockets.per_session_max).ok_or_else(busy)?;
-    let (response, wire, incoming) = actix_ws::handle(&request, body)?;
-    let incoming = incoming
-        .max_frame_size(FRAME_BYTES_MAX)
-        .aggregate_continuations()
-        .max_continuation_size(FRAME_BYTES_MAX);
+    let mut response = handshake(request.head())?;
+    let (sink, source) = frame_channel(desk.config.sockets.queue_frames_max);
+    let (line, outgoing) = line(source);
     desk.meters.socket_opened();
     let span = tracing::info_span!("socket", user = %session.grounds().user);
-    let socket = Socket::new(desk.into_inner(), session, wire);
-    rt::spawn(tracing::Instrument::instrument(socket.run(incoming, (count, place)), span));
-    Ok(response)
+    let socket = Socket::new(desk.into_inner(), session, line, sink);
+    rt::spawn(tracing::Instrument::instrument(
+        socket.run(Incoming::new(body.into_inner()), (count, place)),
+        span,
+    ));
+    let response = response.message_body(BoxBody::new(outgoing)).map_err(actix_web::Error::from)?;
+    Ok(response.into())
 }
 
 /// Why a socket ends.
@@ -88,6 +103,7 @@ enum Closing {
     ServerStopping,
     Protocol,
     TextOnly,
+    InvalidText,
     FrameTooLarge,
     Session(SessionEnd),
     Cut(Cut),
@@ -101,6 +117,7 @@ impl Closing {
             Closing::ServerStopping => (CloseCode::Away, "server_stopping"),
             Closing::Protocol => (CloseCode::Protocol, "protocol_error"),
             Closing::TextOnly => (CloseCode::Unsupported, "text_only"),
+            Closing::InvalidText => (CloseCode::Invalid, "invalid_text"),
             Closing::FrameTooLarge => (CloseCode::Size, "frame_too_large"),
             Closing::Session(end) => (CloseCode::Other(4001), end.as_str()),
             Closing::Cut(Cut::SlowReader) => (CloseCode::Other(4002), "slow_reader"),
@@ -123,11 +140,8 @@ struct Answered {
 struct Socket {
     desk: Arc<Desk>,
     session: Arc<Session>,
-    wire: actix_ws::Session,
+    line: Line,
     sink: FrameSink,
-    source: FrameSource,
-    ended: watch::Receiver<Option<SessionEnd>>,
-    stopping: watch::Receiver<bool>,
     in_work: FuturesUnordered<LocalBoxFuture<'static, Answered>>,
     subscriptions: Subscriptions,
     allowance: Allowance,
@@ -135,27 +149,26 @@ struct Socket {
 }
 
 impl Socket {
-    fn new(desk: Arc<Desk>, session: Arc<Session>, wire: actix_ws::Session) -> Self {
-        let (sink, source) = frame_channel(desk.config.sockets.queue_frames_max);
+    fn new(desk: Arc<Desk>, session: Arc<Session>, line: Line, sink: FrameSink) -> Self {
         let limits = &desk.config.sockets;
         Self {
-            ended: session.watch_end(),
-            stopping: desk.stopping.subscribe(),
             allowance: Allowance::new(limits.asks_per_second, limits.asks_burst),
             in_work: FuturesUnordered::new(),
             subscriptions: Subscriptions::new(),
             heard: Instant::now(),
             desk,
             session,
-            wire,
+            line,
             sink,
-            source,
         }
     }
 
-    async fn run(mut self, mut incoming: AggregatedMessageStream, _places: (SocketCount, SocketPlace)) {
+    async fn run(mut self, mut incoming: Incoming, _places: (SocketCount, SocketPlace)) {
         tracing::debug!("a socket opened");
-        let why = match self.serve(&mut incoming).await {
+        let (mut ended, mut stopping) = (self.session.watch_end(), self.desk.stopping.subscribe());
+        // Waited for once, not anew with each frame.
+        let over = pin!(over(&mut ended, &mut stopping));
+        let why = match self.serve(&mut incoming, over).await {
             Ok(never) => match never {},
             Err(why) => why,
         };
@@ -165,84 +178,73 @@ impl Socket {
         tracing::debug!(?why, "a socket closes");
         // Asks in work are dropped with the socket: their commands go on, only nobody is told.
         drop(self.in_work);
-        let _ = timeout(CLOSE_TIMEOUT, self.wire.close(why.reason())).await;
+        self.line.close(why.reason());
+        let _ = timeout(CLOSE_TIMEOUT, self.line.over()).await;
     }
 
     async fn serve(
         &mut self,
-        incoming: &mut AggregatedMessageStream,
+        incoming: &mut Incoming,
+        mut over: Pin<&mut impl Future<Output = Closing>>,
     ) -> Result<std::convert::Infallible, Closing> {
-        let limits = self.desk.config.sockets.clone();
-        let mut ping = interval(Duration::from_secs(limits.ping_seconds.into()));
+        let (ping_seconds, silent_seconds) =
+            (self.desk.config.sockets.ping_seconds, self.desk.config.sockets.silent_seconds);
+        let mut ping = interval(Duration::from_secs(ping_seconds.into()));
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            // While answers wait to be read, nothing more is heard: the peer's own bytes wait with it.
+            let has_room = self.line.has_room();
             tokio::select! {
-                why = over(&mut self.ended, &mut self.stopping) => return Err(why),
-                Some(answered) = self.in_work.next(), if !self.in_work.is_empty() => self.answer(answered).await?,
-                delivery = self.source.next(), if self.subscriptions.may_send() => match delivery {
-                    Ok(Delivery::Frame(frame)) => self.send(frame).await?,
-                    Ok(Delivery::Backlog(frames)) => {
-                        for frame in frames {
-                            self.send(frame).await?;
-                        }
+                why = &mut over => return Err(why),
+                cut = self.sink.cut_seen() => return Err(Closing::Cut(cut)),
+                () = self.line.over() => return Err(Closing::Peer),
+                () = self.line.room(), if !has_room => {}
+                Some(answered) = self.in_work.next(), if has_room && !self.in_work.is_empty() => {
+                    self.answer(answered);
+                }
+                heard = incoming.next(), if has_room => {
+                    self.heard = Instant::now();
+                    match heard? {
+                        Heard::Text(frame) => self.take(&frame),
+                        Heard::Ping(payload) => self.line.pong(payload),
+                        Heard::Life => {}
                     }
-                    Err(cut) => return Err(Closing::Cut(cut)),
-                },
-                message = incoming.recv() => self.hear(message).await?,
+                }
                 _ = ping.tick() => {
-                    if self.heard.elapsed() > Duration::from_secs(limits.silent_seconds.into()) {
+                    if self.heard.elapsed() > Duration::from_secs(silent_seconds.into()) {
                         return Err(Closing::Silent);
                     }
                     // The peer answered since the last ping: somebody still looks.
                     self.session.touch(self.desk.house.clock().present());
-                    let mut wire = self.wire.clone();
-                    self.unless_over(async move { wire.ping(b"").await.map_err(|_| Closing::Peer) }).await?;
+                    if !self.line.ping() {
+                        return Err(Closing::Cut(Cut::SlowReader));
+                    }
                 }
             }
         }
     }
 
-    async fn hear(
-        &mut self,
-        message: Option<Result<AggregatedMessage, ProtocolError>>,
-    ) -> Result<(), Closing> {
-        self.heard = Instant::now();
-        match message {
-            Some(Ok(AggregatedMessage::Text(frame))) => self.take(&frame).await,
-            Some(Ok(AggregatedMessage::Ping(payload))) => {
-                let mut wire = self.wire.clone();
-                self.unless_over(async move { wire.pong(&payload).await.map_err(|_| Closing::Peer) }).await
-            }
-            Some(Ok(AggregatedMessage::Pong(_))) => Ok(()),
-            Some(Ok(AggregatedMessage::Binary(_))) => Err(Closing::TextOnly),
-            Some(Ok(AggregatedMessage::Close(_))) | None => Err(Closing::Peer),
-            Some(Err(ProtocolError::Overflow)) => Err(Closing::FrameTooLarge),
-            Some(Err(ProtocolError::Io(_))) => Err(Closing::Peer),
-            Some(Err(_)) => Err(Closing::Protocol),
-        }
-    }
-
     /// Takes one frame: begins its ask, or refuses it at once.
-    async fn take(&mut self, frame: &str) -> Result<(), Closing> {
+    fn take(&mut self, frame: &str) {
         // Stamped before anything else: what follows must not make a timely ask late.
         let at = self.desk.house.clock().now();
-        let request = match read_request(frame) {
-            Ok(request) => request,
-            Err((id, refusal)) => return self.refuse(id, refusal).await,
-        };
         let limits = &self.desk.config.sockets;
-        if !self.allowance.take() || self.in_work.len() >= limits.asks_in_flight_max {
-            return self.refuse(request.id, refuse(RefusalCode::Busy)).await;
-        }
+        // What is not understood costs as much as what is.
+        let may = self.allowance.take() && self.in_work.len() < limits.asks_in_flight_max;
+        let request = match read_request(frame) {
+            Ok(request) if may => request,
+            Err((id, refusal)) if may => return self.refuse(id, refusal),
+            Ok(Request { id, .. }) | Err((id, _)) => return self.refuse(id, refuse(RefusalCode::Busy)),
+        };
         self.session.touch(at);
         let id = request.id;
         match request.ask {
             Ask::Unsubscribe { stream } => {
                 if let Err(code) = self.subscriptions.leave(&stream) {
-                    return self.refuse(id, refuse(code)).await;
+                    return self.refuse(id, refuse(code));
                 }
                 self.desk.house.leave_room(&stream, self.sink.id());
-                self.answer(Answered { id, joining: None, outcome: Ok(Answer::Done { at }) }).await
+                self.answer(Answered { id, joining: None, outcome: Ok(Answer::Done { at }) });
             }
             ask => {
                 let joining = match &ask {
@@ -252,8 +254,9 @@ impl Socket {
                 let joined =
                     joining.as_ref().map(|stream| self.subscriptions.join(stream, limits.subscriptions_max));
                 if let Some(Err(code)) = joined {
-                    return self.refuse(id, refuse(code)).await;
+                    return self.refuse(id, refuse(code));
                 }
+                self.line.let_events(self.subscriptions.may_send());
                 let asking = Asking {
                     desk: self.desk.clone(),
                     session: self.session.clone(),
@@ -263,12 +266,11 @@ impl Socket {
                 self.in_work.push(Box::pin(async move {
                     Answered { id, joining, outcome: asks::answer(asking, ask).await }
                 }));
-                Ok(())
             }
         }
     }
 
-    async fn answer(&mut self, answered: Answered) -> Result<(), Closing> {
+    fn answer(&mut self, answered: Answered) {
         let Answered { id, joining, outcome } = answered;
         let response = match outcome {
             Ok(ok) => Response::Ok { id, ok },
@@ -278,29 +280,14 @@ impl Socket {
             self.subscriptions.answered(&stream, matches!(response, Response::Ok { .. }));
         }
         let text = serde_json::to_string(&response).expect("an answer has a JSON form");
-        self.send(text.into()).await
+        self.line.answer(text.into());
+        self.line.let_events(self.subscriptions.may_send());
     }
 
-    async fn refuse(&mut self, id: u64, refused: Refusal) -> Result<(), Closing> {
+    fn refuse(&mut self, id: u64, refused: Refusal) {
         let text =
             serde_json::to_string(&Response::Refused { id, refused }).expect("a refusal has a JSON form");
-        self.send(text.into()).await
-    }
-
-    async fn send(&mut self, frame: bytestring::ByteString) -> Result<(), Closing> {
-        let mut wire = self.wire.clone();
-        self.unless_over(async move { wire.text(frame).await.map_err(|_| Closing::Peer) }).await
-    }
-
-    /// Sends, unless meanwhile the socket is over: a peer that reads nothing must not keep its end from coming.
-    async fn unless_over(&mut self, sent: impl Future<Output = Result<(), Closing>>) -> Result<(), Closing> {
-        tokio::select! {
-            biased;
-            sent = sent => sent,
-            why = over(&mut self.ended, &mut self.stopping) => Err(why),
-            cut = self.source.cut_seen() => Err(Closing::Cut(cut)),
-            () = tokio::time::sleep(WRITE_TIMEOUT) => Err(Closing::Cut(Cut::SlowReader)),
-        }
+        self.line.answer(text.into());
     }
 }
 
@@ -330,32 +317,6 @@ pub(crate) fn read_request(frame: &str) -> Result<Request, (u64, Refusal)> {
     })
 }
 
-/// How many asks may still come: so many a second, saved up to a burst.
-struct Allowance {
-    per_second: f64,
-    burst: f64,
-    left: f64,
-    since: Instant,
-}
-
-impl Allowance {
-    fn new(per_second: u32, burst: u32) -> Self {
-        Self { per_second: per_second.into(), burst: burst.into(), left: burst.into(), since: Instant::now() }
-    }
-
-    fn take(&mut self) -> bool {
-        let now = Instant::now();
-        let gained = now.duration_since(self.since).as_secs_f64() * self.per_second;
-        self.since = now;
-        self.left = (self.left + gained).min(self.burst);
-        let may = self.left >= 1.0;
-        if may {
-            self.left -= 1.0;
-        }
-        may
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -377,15 +338,5 @@ mod tests {
         assert!(said(r#"{"id":7,"ask":{"do":"project","project":"a/b"}}"#).contains("ProjectId"));
         assert!(said(r#"{"id":7,"id":8,"ask":{"do":"time"}}"#).contains("duplicate field `id`"));
         assert!(said(r#"{"id":7,"ask":{"do":"time"}} x"#).contains("trailing"));
-    }
-
-    #[test]
-    fn a_burst_is_used_up_and_comes_back_with_time() {
-        let mut allowance = Allowance::new(10, 3);
-        assert!(allowance.take() && allowance.take() && allowance.take());
-        assert!(!allowance.take());
-        allowance.since -= Duration::from_millis(150);
-        assert!(allowance.take());
-        assert!(!allowance.take());
     }
 }
