@@ -22,6 +22,10 @@ use crate::{
 /// The longest frame a client may send, in bytes.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 
+/// The longest text a server sends, in bytes: a client takes so much. A record with [`crate::record::ROWS_MAX`] rows
+/// of the longest texts is no longer.
+pub const SERVER_FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// A question or command from a client.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -31,6 +31,10 @@ pub struct BidSheet {
 /// The longest text of a bid sheet's field, in characters.
 pub const SHEET_CHARS_MAX: usize = 200;
 
+/// The most rows of one project's record, over all its lots: a bid for three lots has three. Nobody knows how long the
+/// texts of sealed sheets are, so the bound holds for the longest: the record reaches its readers in one frame.
+pub const ROWS_MAX: usize = 16_000;
+
 /// How a bid stands in the record.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case", deny_unknown_fields)]
@@ -102,4 +106,49 @@ pub struct OpeningRecord {
     /// The record of each lot.
     #[serde(deserialize_with = "crate::once::map")]
     pub lots: BTreeMap<LotNo, LotRecord>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        frame::{Answer, Response, SERVER_FRAME_BYTES_MAX},
+        money::{FEN_MAX, Fen},
+        project::TEXT_CHARS_MAX,
+    };
+
+    #[test]
+    fn a_record_with_every_row_and_the_longest_texts_fits_into_one_frame() {
+        // Four bytes a letter are the most; what is escaped takes at most as many, for controls are refused.
+        let long = |chars| "\u{20000}".repeat(chars);
+        let row = RecordRow {
+            no: u32::MAX,
+            bid: BidId([0xFF; 16]),
+            supplier: long(TEXT_CHARS_MAX),
+            outcome: RowOutcome::Unsealed {
+                sheet: BidSheet {
+                    price: Price::Total(Fen::new(FEN_MAX).unwrap()),
+                    delivery_or_lead: long(SHEET_CHARS_MAX),
+                    bid_security_method: long(SHEET_CHARS_MAX),
+                    declaration_signed: false,
+                    remark: long(SHEET_CHARS_MAX),
+                },
+                by_backup: false,
+            },
+        };
+        let row = serde_json::to_string(&row).unwrap();
+        let lots = LotRecord::Opened { rows: Vec::new() };
+        let head = 1_000_000 + serde_json::to_string(&lots).unwrap().len() * 200;
+        // As the text of an answer each quote takes a byte more.
+        let answer = serde_json::to_string(&Response::Ok {
+            id: u64::MAX,
+            ok: Answer::Record {
+                text: row.clone(),
+                digest: crate::digest::Digest([0; 32]),
+                signature: crate::blob::Blob(vec![0; 64]),
+            },
+        });
+        let longest = answer.unwrap().len().max(row.len()) + 1;
+        assert!(longest * ROWS_MAX + head <= SERVER_FRAME_BYTES_MAX, "{longest} bytes a row");
+    }
 }

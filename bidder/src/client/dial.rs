@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kaibiao_protocol::frame::SERVER_FRAME_BYTES_MAX;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
     Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
@@ -16,8 +17,6 @@ use super::{
 
 /// How long a handshake may take.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
-/// The longest message taken from a server; a record of 200 lots with 500 bids each fits.
-const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A connection.
 pub(super) type Wire = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -48,8 +47,8 @@ async fn dial_as(identity: &Identity, session: &str) -> Result<Wire, ClientFault
     request.headers_mut().insert("authorization", bearer);
     let config = WebSocketConfig::default()
         .read_buffer_size(16 * 1024)
-        .max_message_size(Some(MESSAGE_BYTES_MAX))
-        .max_frame_size(Some(MESSAGE_BYTES_MAX));
+        .max_message_size(Some(SERVER_FRAME_BYTES_MAX))
+        .max_frame_size(Some(SERVER_FRAME_BYTES_MAX));
     let connector = match &client.tls {
         _ if client.address.is_plain() => Some(Connector::Plain),
         Some(tls) => Some(Connector::Rustls(tls.clone())),

@@ -8,6 +8,7 @@ use kaibiao_protocol::{
     ids::{BidId, LotNo, OrganisationId, UploadId},
     moment::Moment,
     project::ProjectSpec,
+    record::ROWS_MAX,
     refusal::{Refusal, RefusalCode},
     role::{Asker, Reactor, Role},
 };
@@ -56,6 +57,7 @@ pub(super) fn submit(live: &Live, facts: &BidFacts, at: Moment) -> Verdict {
     check_time_of_receipt(live, at)?;
     check_sender(live, &facts.supplier, facts.size_bytes)?;
     check_form(live, facts)?;
+    check_rows(live, facts)?;
     let known = live.inbox.suppliers.get(&facts.supplier);
     // Of two by one supplier the later stamp wins, in whichever order they are decided.
     let replaces = known.filter(|known| known.latest <= at).and_then(|known| known.standing);
@@ -127,6 +129,26 @@ fn check_form(live: &Live, facts: &BidFacts) -> Result<(), Refusal> {
         return Err(live.refuse(RefusalCode::SameCiphertext));
     }
     Ok(())
+}
+
+/// The record of all bids must reach its readers: with this bid it has at most so many rows.
+fn check_rows(live: &Live, facts: &BidFacts) -> Result<(), Refusal> {
+    // Hardly any project comes near: then nothing is counted.
+    let at_most = (live.inbox.suppliers.len() + 1) * live.spec.lots.len();
+    if at_most <= ROWS_MAX {
+        return Ok(());
+    }
+    let others = live.inbox.suppliers.iter().filter(|(supplier, _)| **supplier != facts.supplier);
+    let standing = others.filter_map(|(_, known)| live.inbox.bids.get(&known.standing?));
+    let rows: usize = standing.map(|bid| bid.facts.lots.len()).sum();
+    if rows + facts.lots.len() <= ROWS_MAX {
+        return Ok(());
+    }
+    Err(because(
+        live.refuse(RefusalCode::TooLarge),
+        &format!("本项目的开标记录最多{ROWS_MAX}行，已满，请联系代理机构"),
+        &format!("this project's record has at most {ROWS_MAX} rows, and they are taken: call the agency"),
+    ))
 }
 
 /// Records that a final was refused. In every phase: a late one may come after the end.

@@ -1,6 +1,12 @@
 //! Handing in: what is taken, what stands, what is counted.
 
-use crate::script::{RECEIVING, check, play};
+use kaibiao_engine::project::Project;
+use kaibiao_protocol::{command::ProjectCommand, record::ROWS_MAX, refusal::RefusalCode, role::Reactor};
+
+use crate::{
+    script::{RECEIVING, check, play},
+    world::{DEADLINE, World, agent, facts, platform, spec},
+};
 
 #[test]
 fn a_bid_before_the_deadline_is_taken_and_one_at_it_is_late() {
@@ -392,4 +398,31 @@ fn what_a_final_would_meet_is_told_before_its_bytes_come() {
     let at = crate::script::moment("-1h");
     let refused = absent.may_upload(&crate::world::organisation("A"), 1, at).unwrap_err();
     assert_eq!(refused.code.as_str(), "unknown");
+}
+
+#[test]
+fn a_project_takes_as_many_bids_as_its_record_has_rows() {
+    let mut world = World { project: Project::default(), history: Vec::new() };
+    let lots: Vec<u16> = (1..=200).collect();
+    let suppliers = ROWS_MAX / lots.len();
+    let at = |hours: i64| DEADLINE.plus_ms(-hours * 3_600_000);
+    world.ask(&agent(), at(48), &ProjectCommand::CreateProject { spec: spec(200) }).unwrap();
+    let mut submit = |name: &str, supplier: &str, lots: &[u16]| {
+        let facts = facts(name, supplier, lots);
+        world.ask(&platform(Reactor::Intake), at(2), &ProjectCommand::SubmitBid { facts })
+    };
+    for no in 1..suppliers {
+        submit(&format!("s{no}a"), &format!("S{no}"), &lots).unwrap();
+    }
+    submit("lasta", "LAST", &lots[1..]).unwrap();
+    // One row is left.
+    let refused = submit("morea", "MORE", &lots[..2]).unwrap_err();
+    assert_eq!(refused.code, RefusalCode::TooLarge);
+    assert!(refused.say.en.contains("16000 rows"), "{}", refused.say.en);
+    submit("moreb", "MORE", &lots[..1]).unwrap();
+    assert_eq!(submit("againa", "AGAIN", &lots[..1]).unwrap_err().code, RefusalCode::TooLarge);
+    // A later bid takes the place of the earlier one, and of no more.
+    submit("s1b", "S1", &lots).unwrap();
+    submit("s2b", "S2", &lots[..1]).unwrap();
+    submit("againb", "AGAIN", &lots[1..]).unwrap();
 }
