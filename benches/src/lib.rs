@@ -4,6 +4,7 @@
 //! differ by more than what is being measured. It prints the machine, what it measured and the figure that
 //! the issue asks for, as text or (with `--json`) as one JSON object.
 
+pub mod growth;
 mod machine;
 mod report;
 pub mod room;

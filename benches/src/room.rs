@@ -11,6 +11,7 @@ use std::{
     sync::Arc,
 };
 
+use futures_util::{StreamExt, stream};
 use kaibiao_actors::{
     clock::{Clock, Hands},
     files::LocalFiles,
@@ -49,6 +50,8 @@ use crate::supplier::{Filling, lot};
 
 type Fallible<T> = Result<T, Box<dyn Error>>;
 
+/// Commands to the directory at once.
+const ASKED_AT_ONCE: usize = 512;
 /// 2026-06-01 09:00 in Beijing.
 pub const MORNING: Moment = Moment(1_780_275_600_000_000);
 
@@ -177,7 +180,7 @@ impl Room {
                 id, organisation, name: "某人".to_owned(), roles: [role].into()
             })
         };
-        let mut commands = vec![
+        let mut organisations = vec![
             DirectoryCommand::AddRoot {
                 vendor: "tiangu".to_owned(),
                 fingerprint: Some(sha256(root)),
@@ -186,20 +189,19 @@ impl Room {
             },
             organisation("school", OrganisationKind::Purchaser)?,
             organisation("agency", OrganisationKind::Agency)?,
-            user("agent", "agency", Role::Agent)?,
         ];
+        let (mut users, mut bindings) = (vec![user("agent", "agency", Role::Agent)?], Vec::new());
         for Member { organisation: id, user: person, certificate } in &self.suppliers {
-            commands.push(organisation(id.as_str(), OrganisationKind::Supplier)?);
-            commands.push(user(person.as_str(), id.as_str(), Role::Supplier)?);
-            commands.push(DirectoryCommand::BindCertificate {
+            organisations.push(organisation(id.as_str(), OrganisationKind::Supplier)?);
+            users.push(user(person.as_str(), id.as_str(), Role::Supplier)?);
+            bindings.push(DirectoryCommand::BindCertificate {
                 user: person.clone(),
                 fingerprint: Some(sha256(certificate)),
                 certificate: Blob(certificate.clone()),
             });
         }
-        for command in commands {
-            let console = Asker::Platform { reactor: Reactor::Console };
-            self.house.ask_directory(console, command, Vec::new()).await.map_err(|refusal| refusal.say.en)?;
+        for commands in [organisations, users, bindings] {
+            tell_directory(&self.house, commands).await?;
         }
         Ok(())
     }
@@ -354,6 +356,22 @@ impl Room {
     pub fn until(&self, at: Moment) {
         self.hands.pass_until(self.house.clock(), at);
     }
+}
+
+/// Gives commands to the directory, many at once: none may need another to be done before.
+///
+/// # Errors
+/// One is refused.
+pub async fn tell_directory(house: &House, commands: Vec<DirectoryCommand>) -> Fallible<()> {
+    let asked = commands.into_iter().map(|command| {
+        let console = Asker::Platform { reactor: Reactor::Console };
+        house.ask_directory(console, command, Vec::new())
+    });
+    let mut asked = stream::iter(asked).buffer_unordered(ASKED_AT_ONCE);
+    while let Some(done) = asked.next().await {
+        done.map_err(|refusal| refusal.say.en)?;
+    }
+    Ok(())
 }
 
 /// The parts of a package, to be sealed.

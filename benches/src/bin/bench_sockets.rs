@@ -25,6 +25,10 @@ use tokio::runtime::Builder;
 const SESSION_KIB_MAX: f64 = 12.0;
 /// One event to all, 99 of 100, in times of the bare broadcast (issue).
 const FAN_OUT_RATIO_MAX: f64 = 1.5;
+/// Memory that one connection can hold of the server, whatever it sends.
+const HOSTILE_KIB_MAX: f64 = 256.0;
+/// One in so many does harm, on a connection of its own.
+const HOSTILE_SHARE: usize = 10;
 /// An idle server uses at most so much of one core (issue: near 0).
 const IDLE_PERCENT_MAX: f64 = 5.0;
 /// How long memory is given to settle.
@@ -172,6 +176,7 @@ fn run(bench: &Bench) -> Result<bool, Box<dyn Error>> {
     idle(&mut report, &ours, &twin, bench)?;
     fan_out(&mut report, &mut ours, &mut twin, bench)?;
     storm(&mut report, &mut ours, &mut twin, &folder)?;
+    harm(&mut report, &mut ours, bench)?;
     report.print(bench.json)?;
     Ok(report.reached())
 }
@@ -248,5 +253,26 @@ fn storm(
     report.measured("a bid handed in, before the storm, the last", ms(&quiet, 100.0), "ms");
     report.measured("a bid handed in, in the storm, median", ms(&stormy, 50.0), "ms");
     report.measured("a bid handed in, in the storm, the last", ms(&stormy, 100.0), "ms");
+    Ok(())
+}
+
+/// What hostile connections hold, beside all the others.
+fn harm(report: &mut Report, ours: &mut Side, bench: &Bench) -> Result<(), Box<dyn Error>> {
+    let count = (bench.sessions / HOSTILE_SHARE).max(1);
+    for (kind, name) in [
+        ("pieces", "held by a text in pieces without end, each"),
+        ("heads", "held by a head without end, each"),
+    ] {
+        let before = ours.server.resident_bytes()?;
+        ours.crowd.order(&json!({ "do": "harm", "kind": kind, "count": count }))?;
+        sleep(SETTLE);
+        let held = ours.server.resident_bytes()?.saturating_sub(before) as f64 / count as f64 / 1024.0;
+        report.figure(name, held, "KiB", Wanted::AtMost(HOSTILE_KIB_MAX));
+        ours.crowd.order(&json!({ "do": "relent" }))?;
+        sleep(SETTLE);
+    }
+    // The server lives, and everybody else hears.
+    let (told, _) = ours.event(None)?;
+    report.measured("one event afterwards, the last", told.percentile(100.0).as_secs_f64() * 1e3, "ms");
     Ok(())
 }

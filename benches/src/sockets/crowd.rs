@@ -19,13 +19,14 @@ use tokio::{
 
 use super::{
     Fallible, Orders, ROOM,
+    harm::{Harm, Held, do_harm},
     wire::{Ended, Wire},
 };
 
 /// Handshakes at once while the crowd gathers; a storm has no such bound.
 const GATHERING_MAX: usize = 256;
 /// How long anything may take before the bench gives up.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 /// The first pause after a refusal; doubled each time, with a share drawn from the seed.
 const FIRST_PAUSE_MS: u64 = 50;
 const LONGEST_PAUSE_MS: u64 = 2_000;
@@ -95,6 +96,11 @@ async fn obey(options: &CrowdOptions) -> Fallible<()> {
             },
             (Some("event"), Some(crowd)) => crowd.event(order["text"].as_str()).await,
             (Some("storm"), Some(crowd)) => crowd.storm().await,
+            (Some("harm"), Some(crowd)) => crowd.harm(&order).await,
+            (Some("relent"), Some(crowd)) => {
+                crowd.held.clear();
+                Ok(json!({}))
+            }
             _ => Err("an order that nobody understands".into()),
         };
         let told = done.unwrap_or_else(|fault| json!({ "fault": fault.to_string() }));
@@ -107,6 +113,8 @@ struct Gathered {
     crowd: Rc<Crowd>,
     watchers: Vec<Rc<Watcher>>,
     tasks: Vec<JoinHandle<()>>,
+    /// Connections that only do harm.
+    held: Vec<Held>,
     /// The session of who makes things happen.
     agent_token: Option<String>,
 }
@@ -148,7 +156,7 @@ impl Gathered {
             .collect();
         crowd.until("everybody is in", || crowd.back.get() == watchers.len()).await?;
         let told = json!({ "ms": millis(began), "refused": crowd.refused.get(), "gaps": crowd.gaps.get() });
-        Ok((Self { crowd, watchers, tasks, agent_token }, told))
+        Ok((Self { crowd, watchers, tasks, held: Vec::new(), agent_token }, told))
     }
 
     /// A connection of who makes things happen.
@@ -173,6 +181,16 @@ impl Gathered {
         }
         let heard = crowd.heard.borrow().clone();
         Ok(json!({ "micros": micros, "text": heard, "gaps": crowd.gaps.get() }))
+    }
+
+    /// Lets some of them do harm on a second connection each, and holds it.
+    async fn harm(&mut self, order: &Value) -> Fallible<Value> {
+        let harm = order["kind"].as_str().and_then(Harm::named).ok_or("nobody knows this kind of harm")?;
+        let count = order["count"].as_u64().unwrap_or(0) as usize;
+        let tokens: Vec<String> =
+            self.watchers.iter().take(count).filter_map(|one| one.token.clone()).collect();
+        self.held = do_harm(harm, self.crowd.address, &tokens).await?;
+        Ok(json!({ "held": self.held.len() }))
     }
 
     /// Cuts everybody at once, lets something happen, and lets everybody come back at once.

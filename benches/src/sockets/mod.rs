@@ -7,6 +7,7 @@
 mod bare;
 mod child;
 mod crowd;
+mod harm;
 mod served;
 mod uploaders;
 mod wire;

@@ -7,7 +7,6 @@ use std::{
     sync::mpsc,
 };
 
-use futures_util::{StreamExt, stream};
 use kaibiao_actors::{
     app::{App, Running},
     clock::Clock,
@@ -18,17 +17,15 @@ use kaibiao_actors::{
 use kaibiao_protocol::{
     directory::{DirectoryCommand, OrganisationKind},
     ids::{OrganisationId, UserId},
-    role::{Asker, Reactor, Role},
+    role::Role,
 };
 use serde_json::{Value, json};
 
 use super::{Fallible, HANDING_IN, Orders, RECEIVING, ROOM, WORKERS};
-use crate::room::{MORNING, Room};
+use crate::room::{MORNING, Room, tell_directory};
 
 /// Organisations among which the watchers are dealt out.
 const ORGANISATIONS: usize = 100;
-/// Commands to the directory at once.
-const ASKED_AT_ONCE: usize = 512;
 /// Bids sealed beforehand for each who hands in.
 pub(super) const BIDS_EACH: usize = 2;
 
@@ -110,19 +107,8 @@ async fn register_watchers(running: &Running, watchers: usize) -> Fallible<()> {
         let roles = [Role::Supplier].into();
         Ok(DirectoryCommand::AddUser { name: id.to_string(), id, organisation, roles })
     });
-    let commands = organisations.chain(users).collect::<Fallible<Vec<_>>>()?;
-    let (first, rest) = commands.split_at(ORGANISATIONS);
-    for commands in [first, rest] {
-        let asked = commands.iter().map(|command| {
-            let console = Asker::Platform { reactor: Reactor::Console };
-            running.house().ask_directory(console, command.clone(), Vec::new())
-        });
-        let mut asked = stream::iter(asked).buffer_unordered(ASKED_AT_ONCE);
-        while let Some(done) = asked.next().await {
-            done.map_err(|refusal| refusal.say.en)?;
-        }
-    }
-    Ok(())
+    tell_directory(running.house(), organisations.collect::<Fallible<_>>()?).await?;
+    tell_directory(running.house(), users.collect::<Fallible<_>>()?).await
 }
 
 fn watcher(no: usize) -> Fallible<(UserId, OrganisationId)> {

@@ -89,6 +89,11 @@ impl Wire {
         self.send(0x1, text.as_bytes()).await
     }
 
+    /// Writes bytes as they are.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+        Ok(self.stream.write_all(bytes).await?)
+    }
+
     async fn send(&mut self, kind: u8, payload: &[u8]) -> Result<(), Ended> {
         let mut frame = vec![0x80 | kind];
         match u16::try_from(payload.len()) {
@@ -128,6 +133,13 @@ impl Wire {
             }
         }
     }
+}
+
+/// A fragment of a text that does not end here; shorter than 126 bytes.
+pub(super) fn fragment(first: bool, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![u8::from(first), 0x80 | payload.len() as u8, 0, 0, 0, 0];
+    bytes.extend_from_slice(payload);
+    bytes
 }
 
 /// Kind, beginning of the payload and end of the first frame, if all of it is there. Servers do not mask.
