@@ -395,7 +395,7 @@ fn project_of(text: &str) -> Result<ProjectSpec, String> {
 }
 
 /// A date with an offset, or one of Beijing.
-fn moment_of(date: &str) -> Option<Moment> {
+pub(crate) fn moment_of(date: &str) -> Option<Moment> {
     let beijing =
         || date.parse::<DateTime>().ok()?.in_tz("Asia/Shanghai").ok().map(|zoned| zoned.timestamp());
     let instant = date.parse::<Timestamp>().ok().or_else(beijing)?;

@@ -36,6 +36,8 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use kaibiao_actors::journal::{Append, Journal as _, RawRecord, SqliteJournal, Stream};
+use kaibiao_protocol::moment::Moment;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -303,6 +305,35 @@ fn the_room_is_for_those_who_run_it() {
     tell("room");
 }
 
+/// Whether the wall clock was set back since, or had been ahead, comes to the same: the journal's last stamp is later
+/// than the clock. (The server asks the kernel itself for the time, so no library preloaded into it can shift it.)
+#[test]
+fn a_server_does_not_start_while_the_machines_clock_is_behind_its_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Server::start(folder.path()));
+    let hour = Duration::from_secs(3_600);
+    let ahead = (SystemTime::now() + hour).duration_since(UNIX_EPOCH).unwrap().as_micros();
+    let at = Moment(i64::try_from(ahead).unwrap());
+    let record = RawRecord { kind: "noted", version: 1, at, command_id: None, payload: b"{}".to_vec() };
+    let journal = SqliteJournal::open(&folder.path().join("data/journal")).unwrap();
+    let (stream, records) = (Stream::Platform, vec![record]);
+    let written = journal.read(&stream, 0, 512).unwrap();
+    let expected_seq = written.last().map_or(0, |record| record.seq);
+    let append = Append { stream, expected_seq, records, wake_at: None, side: Vec::new() };
+    journal.append(append).wait().unwrap();
+    drop(journal);
+    let mut serve = kaibiao(folder.path());
+    serve.args(["--json", "serve", "--data", "data", "--listen", "127.0.0.1:0"]).stdin(Stdio::null());
+    let output = serve.output().unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    let why = told["failed"].as_str().unwrap();
+    assert!(
+        why.contains("the machine's clock shows") && why.contains("The clock is behind the journal"),
+        "{why}"
+    );
+}
+
 #[test]
 fn every_command_explains_itself() {
     let folder = tempfile::tempdir().unwrap();
@@ -330,6 +361,7 @@ fn every_command_explains_itself() {
         "room watch",
         "room start",
         "room extend",
+        "room move-deadline",
         "room close",
         "room backup",
         "room answer",

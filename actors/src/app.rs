@@ -272,6 +272,7 @@ async fn chores(desk: Arc<Desk>) {
                     divergence_micros = step.divergence_micros,
                     "the machine's wall clock was set; deadlines go on by the server's own clock"
                 );
+                desk.house.note_clock_step(step).await;
             }
         }
     };

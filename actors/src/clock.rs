@@ -160,6 +160,15 @@ impl Clock {
         }
     }
 
+    /// Whether it is the machine's own, and not one that somebody turns.
+    pub(crate) fn goes_by_itself(&self) -> bool {
+        match self.0.source {
+            Source::System => true,
+            #[cfg(feature = "practice")]
+            Source::Hands(_) => false,
+        }
+    }
+
     /// Wall clock minus server clock, in microseconds, at this instant.
     pub fn divergence_micros(&self) -> i64 {
         self.0.source.wall().0 - (self.0.tie_micros + self.0.source.boot_micros())

@@ -5,7 +5,9 @@
 //! closed) and starts a new one by replay, and lets idle ones go. A command whose answer was lost with an actor
 //! is given to the next one under the same command id, so it is carried out once.
 
+mod heads;
 mod loaded;
+mod presence;
 mod registry;
 
 use std::{
@@ -22,10 +24,7 @@ use kaibiao_engine::{
     directory::Directory,
     keeper::{Done, SideWrite},
     project::Project,
-    reaction::{
-        opening::{own_bid, shortened, would_accept},
-        tending::ahead_of,
-    },
+    reaction::opening::{own_bid, shortened, would_accept},
     visibility::{HouseFacts, Viewer, may_see, project_view},
 };
 use kaibiao_protocol::{
@@ -72,6 +71,7 @@ use crate::{
     unsealing::UnsealingPool,
 };
 
+pub use heads::ProjectHead;
 use loaded::Loaded;
 pub(crate) use registry::copy_of;
 
@@ -106,12 +106,6 @@ pub enum StartFault {
     NoThread,
 }
 
-/// A project as lists need it.
-pub struct ProjectHead {
-    /// What it is.
-    pub spec: ProjectSpec,
-}
-
 /// The published record as it was signed.
 pub struct SignedRecord {
     /// Exact text.
@@ -143,6 +137,8 @@ struct Inner {
     diagnoses: Semaphore,
     /// The journal's last stamp before this process wrote anything: the platform was served until then at least.
     served_before: Option<Moment>,
+    /// Since when, and until when, the platform was not there before this process.
+    outage: Option<(Moment, Moment)>,
     stopping: AtomicBool,
 }
 
@@ -163,6 +159,7 @@ impl House {
         let metrics = Arc::new(Metrics::new());
         let directory =
             DirectoryDesk::new(parts.journal.clone(), metrics.clone(), loaded.directory.snapshot());
+        let outage = loaded.last_there.map(|from| (from, parts.clock.present()));
         let house = House(Arc::new(Inner {
             metrics,
             arbiters: arbiters.iter().map(Arbiter::handle).collect(),
@@ -176,6 +173,7 @@ impl House {
             pool: Arc::new(UnsealingPool::new(threads)),
             diagnoses: Semaphore::new(DIAGNOSES_MAX),
             served_before: loaded.last_moment,
+            outage,
             stopping: AtomicBool::new(false),
             parts,
         }));
@@ -183,11 +181,13 @@ impl House {
         house.0.intake.resume(&house).await?;
         for (stream, at) in loaded.wakes {
             if let Stream::Project(project) = stream {
-                house.timer().set(&project, Some(ahead_of(at)));
+                house.timer().set(&project, Some(house.first_wake(at)));
             }
         }
+        house.note_present();
         house.start_timer();
         house.start_sweeper();
+        house.start_noting();
         Ok(house)
     }
 
@@ -208,14 +208,20 @@ impl House {
             _ if !self.knows(&ask.project) => return Err(refuse(RefusalCode::Unknown)),
             _ => {}
         }
-        // A withdrawal stamped before the deadline is decided before the count: the ticket first, then the stamp.
-        let withdraws = matches!(ask.command, ProjectCommand::WithdrawBid { .. });
-        let _ticket = match withdraws.then(|| self.intake().ticket(&ask.project)) {
+        // A withdrawal or a move of the deadline that is stamped before the deadline is decided before the count: the
+        // ticket first, then the stamp.
+        let in_time =
+            matches!(ask.command, ProjectCommand::WithdrawBid { .. } | ProjectCommand::MoveDeadline { .. });
+        let _ticket = match in_time.then(|| self.intake().ticket(&ask.project)) {
             Some(None) => return Err(refuse(RefusalCode::Busy)),
             ticket => ticket.flatten(),
         };
-        let at = ask.at.filter(|_| !withdraws).unwrap_or_else(|| self.clock().now());
+        let at = ask.at.filter(|_| !in_time).unwrap_or_else(|| self.clock().now());
         let command_id = ask.command_id.unwrap_or_else(command_ids::drawn);
+        let moved = || match &ask.command {
+            ProjectCommand::MoveDeadline { deadline, .. } => Some(heads::moved(&ask.project, *deadline)),
+            _ => None,
+        };
         self.until_answered("project", || {
             let (answer, hear) = oneshot::channel();
             let message = KeeperAsk {
@@ -223,7 +229,7 @@ impl House {
                 at,
                 command_id,
                 command: ask.command.clone(),
-                side: ask.side.iter().map(copy_of).collect(),
+                side: ask.side.iter().map(copy_of).chain(moved()).collect(),
                 answer,
             };
             let sent = self.with_slot(&ask.project, |slot| self.send_to_project(slot, message));
@@ -520,8 +526,16 @@ impl House {
 
     /// Notes a project that was created.
     pub(crate) fn note_project(&self, spec: &ProjectSpec) {
-        let head = Arc::new(ProjectHead { spec: spec.clone() });
+        let head = Arc::new(ProjectHead::from(spec));
         self.0.heads.write().unwrap_or_else(PoisonError::into_inner).insert(spec.id.clone(), head);
+    }
+
+    /// Notes that a project's deadline was moved.
+    pub(crate) fn note_deadline(&self, project: &ProjectId, deadline: Moment) {
+        let mut heads = self.0.heads.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(head) = heads.get_mut(project) {
+            Arc::make_mut(head).deadline = deadline;
+        }
     }
 
     /// A project as committed with its position; loads it if it sleeps.

@@ -50,5 +50,7 @@ pub const AFTER_DEATH_MS: i64 = 1_000;
 pub const IDLE_MS: i64 = 5 * 60_000;
 /// An append that takes so long is noted as slow.
 pub const SLOW_APPEND: Duration = Duration::from_millis(500);
+/// How often the house notes that it is there, in seconds: an outage is known this exactly.
+pub const PRESENT_EVERY: Duration = Duration::from_secs(10);
 /// How often the house looks for idle projects.
 pub const IDLE_SWEEP: Duration = Duration::from_secs(30);

@@ -262,6 +262,7 @@ pub(crate) async fn issue_order(
         project: spec.id.clone(),
         kind: spec.kind,
         deadline: spec.deadline,
+        deadline_moves: project.deadline_moves().to_vec(),
         epoch,
         lots,
         opening_key: key_id(house.keys().opening.public()),

@@ -32,7 +32,11 @@ pub(crate) struct ProjectActor {
 
 impl ProjectActor {
     pub(crate) fn new(slot: Arc<Slot>, house: House) -> Self {
-        Self { slot, house, shell: None, tending: Tending::default(), telling_again: false }
+        let tending = match house.outage() {
+            Some((from, until)) => Tending::after_outage(from, until),
+            None => Tending::default(),
+        };
+        Self { slot, house, shell: None, tending, telling_again: false }
     }
 
     fn replay(&mut self, ctx: &mut Context<Self>) {
@@ -172,8 +176,12 @@ impl Keeps<ProjectMachine> for ProjectActor {
     fn published(&mut self, _: u64, records: Vec<Recorded<ProjectEvent>>, ctx: &mut Context<Self>) {
         self.commit();
         for record in &records {
-            if let ProjectEvent::ProjectCreated { spec, .. } = &record.event {
-                self.house.note_project(spec);
+            match &record.event {
+                ProjectEvent::ProjectCreated { spec, .. } => self.house.note_project(spec),
+                ProjectEvent::DeadlineMoved { deadline, .. } => {
+                    self.house.note_deadline(&self.slot.id, *deadline);
+                }
+                _ => {}
             }
         }
         let last_seq = records.last().map_or(0, |record| record.seq);

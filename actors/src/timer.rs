@@ -31,6 +31,11 @@ impl Timer {
         }
     }
 
+    /// The projects with a wake up to this moment.
+    pub(crate) fn until(&self, at: Moment) -> Vec<ProjectId> {
+        self.wakes().until(at).cloned().collect()
+    }
+
     /// Wakes whoever is due, for ever. `wake` gets the project and the moment it was set for, which is forgotten:
     /// the woken project sets its next one.
     pub(crate) async fn run(self, wake: impl Fn(ProjectId, Moment)) {

@@ -5,6 +5,8 @@
 
 #[path = "opening/crashes.rs"]
 mod crashes;
+#[path = "opening/faults.rs"]
+mod faults;
 #[path = "opening/on_the_way.rs"]
 mod on_the_way;
 #[path = "opening/race.rs"]

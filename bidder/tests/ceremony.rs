@@ -64,6 +64,7 @@ impl Stage {
             project: "KX-1".parse().unwrap(),
             kind: ProjectKind::Exercise,
             deadline: DEADLINE,
+            deadline_moves: Vec::new(),
             epoch: 3,
             lots: BTreeSet::from([lot(1), lot(7)]),
             opening_key: self.key.id(),
@@ -152,6 +153,8 @@ fn no_forged_early_or_strange_order_moves_the_token() {
 
     let earlier = OpeningOrder { deadline: Moment(DEADLINE.0 - 1), ..good.clone() };
     refused(&stage, &stage.issued(&earlier), LATER, OrderFault::EarlierDeadline);
+    let later = OpeningOrder { deadline: Moment(DEADLINE.0 + 1), ..good.clone() };
+    refused(&stage, &stage.issued(&later), LATER, OrderFault::UnlistedMove);
 
     let RoomEvent::OrderIssued { order, signature, .. } = stage.issued(&good) else { unreachable!() };
     let tampered = order.replace("\"epoch\":3", "\"epoch\":4");

@@ -137,6 +137,17 @@ export type Ask =
     seen: string;
   }
   | {
+    /** The new deadline. */
+    deadline: Moment;
+    do: "move_deadline";
+    /** On what ground. */
+    ground: MoveGround;
+    /** The project. */
+    project: ProjectId;
+    /** Why. */
+    reason: string;
+  }
+  | {
     do: "start_opening";
     /** The project. */
     project: ProjectId;
@@ -305,6 +316,16 @@ export type Bidder = {
 /** Bytes in standard base64. */
 export type Blob = string;
 
+/** A step of the machine's wall clock. No stamp follows it. */
+export type ClockStep = {
+  /** When it was noticed. */
+  at: Moment;
+  /** Wall clock minus the platform's clock since then, in milliseconds. */
+  divergence_ms: number;
+  /** By how many milliseconds the wall clock was set forward; negative: back. */
+  step_ms: number;
+};
+
 /** What a failure means in law (rules.md 18). */
 export type Consequence = "revoked" | "withdrawn";
 
@@ -324,6 +345,18 @@ export type ContactRow = {
   postcode: string;
   /** The supplier's name. */
   supplier: string;
+};
+
+/** A deadline that was moved. */
+export type DeadlineMove = {
+  /** When it was moved. */
+  at: Moment;
+  /** The deadline before. */
+  from: Moment;
+  /** On what ground. */
+  ground: MoveGround;
+  /** The deadline since then; later. */
+  to: Moment;
 };
 
 /** A SHA-256 digest: 64 lower-case hexadecimal digits. */
@@ -405,6 +438,11 @@ export type Method =
 /** An instant in UTC: microseconds since 1970-01-01T00:00:00Z. */
 export type Moment = number;
 
+/** On what ground a deadline is moved. */
+export type MoveGround =
+  | "correction"
+  | "platform_fault";
+
 /** An event of a subscribed stream. */
 export type Notice = {
   /** When it happened. */
@@ -446,6 +484,16 @@ export type OpeningRecord = {
 
 /**  An organisation: supplier, purchaser, agency, expert pool, supervisor or the platform. */
 export type OrganisationId = string;
+
+/** An outage of the platform around a deadline. */
+export type Outage = {
+  /** Until then the platform is known to have been there. */
+  from: Moment;
+  /** The bids are not counted before, so that the agent may move the deadline. */
+  held_until: Moment;
+  /** Since then it is there again. */
+  until: Moment;
+};
 
 /** A supplier's own bid. */
 export type OwnBid = {
@@ -689,6 +737,8 @@ export type RefusalCode =
   | "spec_invalid"
   | "deadline_too_soon"
   | "bid_security_too_high"
+  | "correction_too_late"
+  | "no_outage_recorded"
   | "past_deadline"
   | "not_receiving"
   | "not_invited"
@@ -708,6 +758,7 @@ export type RefusalCode =
   | "withdraw_too_late"
   | "before_deadline"
   | "not_settled"
+  | "counting_held"
   | "not_started"
   | "already_started"
   | "window_closed"
@@ -760,6 +811,33 @@ export type RoomEvent =
     event: "project_published";
     /** What it is (without the list of those invited, save for the organiser and the supervisor). */
     spec: ProjectSpec;
+  }
+  | {
+    /** The new one. */
+    deadline: Moment;
+    event: "deadline_moved";
+    /** The deadline before. */
+    from: Moment;
+    /** On what ground. */
+    ground: MoveGround;
+    /** Why. */
+    reason: string;
+  }
+  | {
+    event: "outage_recorded";
+    /** Until then it was there. */
+    from: Moment;
+    /** Until when the deadline may be moved on this ground. */
+    held_until: Moment;
+    /** Since then it is there again. */
+    until: Moment;
+  }
+  | {
+    /** Wall clock minus the platform's clock since then, in milliseconds. */
+    divergence_ms: number;
+    event: "clock_stepped";
+    /** By how many milliseconds. */
+    step_ms: number;
   }
   | {
     /** Who bids, in the order of receipt. */
@@ -875,14 +953,20 @@ export type RoomView = {
   bidders: Bidder[];
   /** Organisations signed in. */
   checked_in: OrganisationId[];
+  /** Steps of the machine's wall clock; only the organiser and the supervisor get them. */
+  clock_steps?: ClockStep[];
   /** Suppliers that confirmed. */
   confirmed: OrganisationId[];
+  /** Where the deadline was moved from and to, in order. */
+  deadline_moves?: DeadlineMove[];
   /** Per lot; empty before the deadline. */
   lots: { [key: string]: LotCount };
   /** Objections and recusal requests. */
   objections: ObjectionRow[];
   /** The current order. */
   order?: SignedOrder | null;
+  /** Outages of the platform around the deadline. */
+  outages?: Outage[];
   /** Rows read out, as (lot, row). */
   read_out: [LotNo, number][];
   /** The records, once published. */

@@ -13,6 +13,9 @@ pub fn command_of(ask: Ask) -> Option<(ProjectId, ProjectCommand)> {
         Ask::StartOpening { project, signature } => {
             (project, ProjectCommand::StartOpening { signature: signature.map(|signature| signature.0) })
         }
+        Ask::MoveDeadline { project, deadline, ground, reason } => {
+            (project, ProjectCommand::MoveDeadline { deadline, ground, reason })
+        }
         Ask::ExtendWindow { project, minutes, reason } => {
             (project, ProjectCommand::ExtendWindow { minutes, reason })
         }

@@ -124,13 +124,24 @@ fn words(code: RefusalCode) -> (Rule, &'static str, &'static str) {
         ),
         Code::DeadlineTooSoon => (
             Rule::BiddingPeriod,
-            "投标截止时间距发布时间短于法定期限。请推迟投标截止时间。",
+            "投标截止时间距今短于法定期限。请推迟投标截止时间。",
             "The deadline is nearer than the law allows. Set a later one.",
         ),
         Code::BidSecurityTooHigh => (
             Rule::BidSecurity,
             "投标保证金超过法定上限。请降低金额。",
             "The bid security is more than the law allows. Lower it.",
+        ),
+
+        Code::CorrectionTooLate => (
+            Rule::Correction,
+            "投标截止时间已到，不能再以更正公告推迟。如因平台故障，请以平台故障为由推迟。",
+            "The deadline has come; no correction moves it any more. If the platform failed, move it on that ground.",
+        ),
+        Code::NoOutageRecorded => (
+            Rule::PlatformFault,
+            "投标截止时间前后没有平台故障记录，不能以此为由推迟。请在截止前以更正公告推迟。",
+            "No outage of the platform around the deadline is recorded. Move the deadline by a correction before it.",
         ),
 
         // Handing in.
@@ -230,6 +241,11 @@ fn words(code: RefusalCode) -> (Rule, &'static str, &'static str) {
             Rule::EveryBidOpened,
             "截止前送达的投标文件尚在核验。请稍候，核验完成后即可继续。",
             "Bids that came in before the deadline are still being judged. Wait a moment.",
+        ),
+        Code::CountingHeld => (
+            Rule::PlatformFault,
+            "投标截止前后平台曾发生故障，暂缓统计投标，以便推迟投标截止时间。请稍候。",
+            "The platform was not there around the deadline, so counting is held for a possible move. Wait.",
         ),
         Code::NotStarted => (
             Rule::OpeningAtDeadline,

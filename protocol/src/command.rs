@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     bid::{BidFacts, Evidence, FailureCause},
+    deadline::MoveGround,
     digest::Digest,
     ids::{BidId, FileId, LotNo, OrganisationId, UploadId},
     moment::Moment,
@@ -42,6 +43,29 @@ pub enum ProjectCommand {
         bid: BidId,
         /// Why, in the supplier's words.
         reason: String,
+    },
+    /// Move the deadline to a later one.
+    MoveDeadline {
+        /// The new deadline.
+        deadline: Moment,
+        /// On what ground.
+        ground: MoveGround,
+        /// Why; everybody in the room reads it.
+        reason: String,
+    },
+    /// Record that the platform was not there, if that touches the deadline.
+    RecordOutage {
+        /// Until then it is known to have been there.
+        from: Moment,
+        /// Since then it is there again.
+        until: Moment,
+    },
+    /// Record that the machine's wall clock was set, if that touches deadline or opening.
+    RecordClockStep {
+        /// By how many milliseconds.
+        step_ms: i64,
+        /// Wall clock minus the platform's clock since then, in milliseconds.
+        divergence_ms: i64,
     },
     /// Count the bids: every final stamped before the deadline has its verdict.
     CloseReceiving,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bid::{BidFacts, Evidence, FailureCause},
     blob::Blob,
+    deadline::MoveGround,
     digest::Digest,
     ids::{BidId, FileId, LotNo, OrganisationId, UploadId},
     moment::Moment,
@@ -93,6 +94,35 @@ pub enum ProjectEvent {
         bid: BidId,
         /// Why.
         reason: String,
+    },
+    /// The deadline was moved to a later one.
+    DeadlineMoved {
+        /// The deadline before.
+        from: Moment,
+        /// The new one.
+        deadline: Moment,
+        /// On what ground.
+        ground: MoveGround,
+        /// Why.
+        reason: String,
+        /// By whom.
+        by: Asker,
+    },
+    /// The platform was not there around the deadline.
+    OutageRecorded {
+        /// Until then it is known to have been there.
+        from: Moment,
+        /// Since then it is there again.
+        until: Moment,
+        /// The bids are not counted before, so that the agent may move the deadline.
+        held_until: Moment,
+    },
+    /// The machine's wall clock was set; no stamp follows it.
+    ClockStepped {
+        /// By how many milliseconds.
+        step_ms: i64,
+        /// Wall clock minus the platform's clock since then, in milliseconds.
+        divergence_ms: i64,
     },
     /// The bids were counted.
     ReceivingClosed {
@@ -271,6 +301,9 @@ impl ProjectEvent {
             ProjectEvent::BidSubmitted { .. } => "bid_submitted",
             ProjectEvent::UploadRefused { .. } => "upload_refused",
             ProjectEvent::BidWithdrawn { .. } => "bid_withdrawn",
+            ProjectEvent::DeadlineMoved { .. } => "deadline_moved",
+            ProjectEvent::OutageRecorded { .. } => "outage_recorded",
+            ProjectEvent::ClockStepped { .. } => "clock_stepped",
             ProjectEvent::ReceivingClosed { .. } => "receiving_closed",
             ProjectEvent::OpeningStarted { .. } => "opening_started",
             ProjectEvent::OrderIssued { .. } => "order_issued",

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::{
     bid::FailureCause,
     blob::Blob,
+    deadline::MoveGround,
     digest::Digest,
     event::ObjectionKind,
     ids::{BidId, LotNo, ProjectId},
@@ -119,6 +120,17 @@ pub enum Ask {
         cause: FailureCause,
         /// What was seen.
         seen: String,
+    },
+    /// Move the deadline to a later one.
+    MoveDeadline {
+        /// The project.
+        project: ProjectId,
+        /// The new deadline.
+        deadline: Moment,
+        /// On what ground.
+        ground: MoveGround,
+        /// Why.
+        reason: String,
     },
     /// Start the opening.
     StartOpening {

@@ -8,6 +8,7 @@
 pub mod bid;
 pub mod blob;
 pub mod command;
+pub mod deadline;
 pub mod digest;
 pub mod directory;
 pub mod evaluation;

@@ -74,6 +74,11 @@ codes! {
     /// The bid security is more than the law allows.
     BidSecurityTooHigh = "bid_security_too_high",
 
+    /// A correction comes too late: the deadline has come.
+    CorrectionTooLate = "correction_too_late",
+    /// No outage of the platform around the deadline is recorded.
+    NoOutageRecorded = "no_outage_recorded",
+
     // Handing in.
     /// The last byte was in at or after the deadline.
     PastDeadline = "past_deadline",
@@ -115,6 +120,8 @@ codes! {
     BeforeDeadline = "before_deadline",
     /// Finals stamped before the deadline still await their verdict.
     NotSettled = "not_settled",
+    /// The bids are not counted yet, because the platform was not there around the deadline.
+    CountingHeld = "counting_held",
     /// The opening has not started.
     NotStarted = "not_started",
     /// The opening has started already.

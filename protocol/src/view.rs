@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bid::{Evidence, FailureCause, PartName},
     blob::Blob,
+    deadline::{ClockStep, DeadlineMove, MoveGround, Outage},
     digest::Digest,
     event::{LotCount, ObjectionKind, WindowEnd},
     ids::{BidId, LotNo, OrganisationId, ProjectId, UploadId},
@@ -76,6 +77,33 @@ pub enum RoomEvent {
     ProjectPublished {
         /// What it is (without the list of those invited, save for the organiser and the supervisor).
         spec: Box<ProjectSpec>,
+    },
+    /// The deadline was moved.
+    DeadlineMoved {
+        /// The deadline before.
+        from: Moment,
+        /// The new one.
+        deadline: Moment,
+        /// On what ground.
+        ground: MoveGround,
+        /// Why.
+        reason: String,
+    },
+    /// The platform was not there around the deadline; the bids are not counted before `held_until`.
+    OutageRecorded {
+        /// Until then it was there.
+        from: Moment,
+        /// Since then it is there again.
+        until: Moment,
+        /// Until when the deadline may be moved on this ground.
+        held_until: Moment,
+    },
+    /// The machine's wall clock was set; only the organiser and the supervisor get it (the fault ledger).
+    ClockStepped {
+        /// By how many milliseconds.
+        step_ms: i64,
+        /// Wall clock minus the platform's clock since then, in milliseconds.
+        divergence_ms: i64,
     },
     /// The bids were counted.
     ReceivingClosed {
@@ -365,6 +393,15 @@ pub struct RoomView {
     pub seq: u64,
     /// Where the project stands.
     pub status: ProjectStatus,
+    /// Where the deadline was moved from and to, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deadline_moves: Vec<DeadlineMove>,
+    /// Outages of the platform around the deadline.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outages: Vec<Outage>,
+    /// Steps of the machine's wall clock; only the organiser and the supervisor get them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clock_steps: Vec<ClockStep>,
     /// Per lot; empty before the deadline.
     #[serde(deserialize_with = "crate::once::map")]
     pub lots: BTreeMap<LotNo, LotCount>,

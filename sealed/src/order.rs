@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use kaibiao_protocol::{
     blob::Blob,
+    deadline::DeadlineMove,
     digest::Digest,
     ids::{LotNo, ProjectId},
     moment::Moment,
@@ -32,6 +33,9 @@ pub struct OpeningOrder {
     pub kind: ProjectKind,
     /// The project's deadline; no order holds before it.
     pub deadline: Moment,
+    /// How the deadline came to be this one: each move from the deadline before to a later one, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deadline_moves: Vec<DeadlineMove>,
     /// Grows with each order of this opening; a higher one supersedes.
     pub epoch: u32,
     /// The lots being opened: keys of other lots' parts are not asked for.
@@ -67,7 +71,8 @@ pub struct OrderExpected<'a> {
     pub project: &'a ProjectId,
     /// The id of the opening key named in the bid's binding.
     pub opening_key: &'a Digest,
-    /// The earliest deadline the client has been told for the project, if it remembers one.
+    /// The earliest deadline the client has been told for the project, if it remembers one. The order's is the
+    /// same, or the order says how it was moved.
     pub deadline: Option<Moment>,
     /// The highest epoch seen in this project's orders; 0 for none.
     pub epoch_seen: u32,
@@ -93,6 +98,9 @@ pub enum OrderFault {
     /// The order names an earlier deadline than the client was told.
     #[error("the order names an earlier deadline than was announced")]
     EarlierDeadline,
+    /// The order names a later deadline than the client was told, and not how it was moved there.
+    #[error("the order names another deadline than was announced, and no correction that moved it")]
+    UnlistedMove,
     /// By the client's own clock the deadline has not come.
     #[error("the deadline has not come")]
     BeforeDeadline,
@@ -132,6 +140,20 @@ impl OpeningOrder {
         String::from_utf8(text).expect("JSON is UTF-8")
     }
 
+    /// Whether each move goes on to a later deadline from where the one before ended, and the last ends at this
+    /// order's.
+    fn moves_fit(&self) -> bool {
+        let moves = &self.deadline_moves;
+        let later = moves.iter().all(|one| one.from < one.to);
+        let linked = moves.windows(2).all(|pair| pair[0].to == pair[1].from);
+        later && linked && moves.last().is_none_or(|last| last.to == self.deadline)
+    }
+
+    /// Whether a deadline once told is this order's, or was moved to it.
+    fn leads_from(&self, told: Moment) -> bool {
+        told == self.deadline || self.deadline_moves.iter().any(|one| one.from == told)
+    }
+
     /// Reads an order; says nothing about who signed it.
     ///
     /// # Errors
@@ -141,7 +163,8 @@ impl OpeningOrder {
             return Err(OrderFault::NotAnOrder);
         }
         let read: OrderText = parse_canonical(text.as_bytes()).map_err(|_| OrderFault::NotAnOrder)?;
-        if read.order.hpke_public_key.0.len() != PUBLIC_KEY_BYTES || read.order.text() != text {
+        let key_fits = read.order.hpke_public_key.0.len() == PUBLIC_KEY_BYTES;
+        if !key_fits || !read.order.moves_fit() || read.order.text() != text {
             return Err(OrderFault::NotAnOrder);
         }
         Ok(read.order)
@@ -172,6 +195,10 @@ impl OpeningOrder {
         if expected.deadline.is_some_and(|told| order.deadline < told) {
             return Err(OrderFault::EarlierDeadline);
         }
+        // A deadline that was moved for some alone would be one that the others never heard of.
+        if expected.deadline.is_some_and(|told| !order.leads_from(told)) {
+            return Err(OrderFault::UnlistedMove);
+        }
         // TL-28, E20-28: nobody decrypts before the deadline, by the client's own clock too.
         if expected.now < order.deadline {
             return Err(OrderFault::BeforeDeadline);
@@ -190,16 +217,25 @@ pub fn sign_order(text: &str, opening_key: &PlatformKey) -> [u8; SIGNATURE_BYTES
 
 #[cfg(test)]
 mod tests {
+    use kaibiao_protocol::deadline::MoveGround;
+
     use super::*;
     use crate::flip::each_member_changed;
 
     const DEADLINE: Moment = Moment(1_767_225_600_000_000);
+
+    /// A move between two moments, in milliseconds from the deadline.
+    fn moved(from: i64, to: i64) -> DeadlineMove {
+        let (from, to) = (DEADLINE.plus_ms(from), DEADLINE.plus_ms(to));
+        DeadlineMove { from, to, ground: MoveGround::Correction, at: from.plus_ms(-1) }
+    }
 
     fn order(key: &PlatformKey) -> OpeningOrder {
         OpeningOrder {
             project: "KX-00823".parse().unwrap(),
             kind: ProjectKind::Real,
             deadline: DEADLINE,
+            deadline_moves: vec![moved(-7_200_000, -60_000), moved(-60_000, 0)],
             epoch: 2,
             lots: [LotNo::new(1).unwrap(), LotNo::new(3).unwrap()].into(),
             opening_key: key.id(),
@@ -230,6 +266,13 @@ mod tests {
         };
         assert_eq!(OpeningOrder::verify(&text, &signature, key.public(), &good), Ok(order(&key)));
         assert_eq!(check(&OrderExpected { deadline: None, epoch_seen: 0, ..good.clone() }), Ok(()));
+        for told in [-7_200_000, -60_000] {
+            let told = Some(DEADLINE.plus_ms(told));
+            assert_eq!(check(&OrderExpected { deadline: told, ..good.clone() }), Ok(()));
+        }
+        let never_told = Some(DEADLINE.plus_ms(-120_000));
+        let unlisted = OrderExpected { deadline: never_told, ..good.clone() };
+        assert_eq!(check(&unlisted), Err(OrderFault::UnlistedMove));
         for (expected, fault) in [
             (OrderExpected { project: &other_project, ..good.clone() }, OrderFault::OtherProject),
             (OrderExpected { opening_key: &other_id, ..good.clone() }, OrderFault::OtherPlatform),
@@ -278,7 +321,12 @@ mod tests {
         let text = order(&key).text();
         assert_eq!(OpeningOrder::parse(&text), Ok(order(&key)));
         let short_key = OpeningOrder { hpke_public_key: Blob(vec![7; 31]), ..order(&key) };
+        let moves = |moves: Vec<DeadlineMove>| OpeningOrder { deadline_moves: moves, ..order(&key) }.text();
+        assert!(OpeningOrder::parse(&moves(Vec::new())).is_ok());
         for bad in [
+            moves(vec![moved(-60_000, -1)]),
+            moves(vec![moved(60_000, 0)]),
+            moves(vec![moved(-7_200_000, -60_000), moved(-59_000, 0)]),
             format!("{text}\n"),
             text.replace("解密令", "解密令（演练）"),
             text.replace("[1,3]", "[3,1]"),

@@ -112,6 +112,7 @@ fn order_text() -> String {
         project: "KX-00823".parse().unwrap(),
         kind: ProjectKind::Real,
         deadline: DEADLINE,
+        deadline_moves: Vec::new(),
         epoch: 1,
         lots: [lot(1), lot(3)].into(),
         opening_key: key(2).id(),

@@ -4,7 +4,7 @@ mod watch;
 
 use std::{path::PathBuf, sync::Arc};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use kaibiao_bidder::{
     client::{Room as ClientRoom, Session},
     clock::shown,
@@ -18,6 +18,7 @@ use kaibiao_bidder::{
     token::pkcs11::close_all,
 };
 use kaibiao_protocol::{
+    deadline::MoveGround,
     ids::{BidId, LotNo, OrganisationId, ProjectId},
     moment::Moment,
     view::RoomView,
@@ -26,6 +27,7 @@ use kaibiao_sealed::{purpose::Purpose, statements::start_statement};
 use serde_json::json;
 
 use crate::{
+    admin::moment_of,
     outcome::{Failure, Outcome, result},
     record_files,
 };
@@ -65,6 +67,23 @@ enum Action {
         /// Show the room as it stands and end.
         #[arg(long, conflicts_with = "until_published")]
         once: bool,
+    },
+    /// Move the deadline to a later one: by a correction before it, or after a recorded outage of the platform.
+    #[command(after_help = "Example:
+  kaibiao room move-deadline --project KX-00823 --server https://bid.example.cn --account wang \\
+    --password-file wang.txt --to 2026-12-16T09:30:00+08:00 --reason 更正采购需求")]
+    MoveDeadline {
+        #[command(flatten)]
+        visit: Visit,
+        /// The new deadline: a date with its time and offset (RFC 3339).
+        #[arg(long, value_name = "DATE", value_parser = date)]
+        to: Moment,
+        /// On what ground.
+        #[arg(long, value_enum, default_value = "correction")]
+        ground: Ground,
+        /// Why; everybody in the room reads it.
+        #[arg(long)]
+        reason: String,
     },
     /// Start the opening, where the project waits for its agent. Signed when you come with a token.
     Start {
@@ -146,6 +165,28 @@ enum Action {
     },
 }
 
+/// On what ground a deadline is moved.
+#[derive(Clone, Copy, ValueEnum)]
+enum Ground {
+    /// A correction notice, before the present deadline.
+    Correction,
+    /// A recorded outage of the platform around the present deadline.
+    PlatformFault,
+}
+
+impl From<Ground> for MoveGround {
+    fn from(ground: Ground) -> Self {
+        match ground {
+            Ground::Correction => MoveGround::Correction,
+            Ground::PlatformFault => MoveGround::PlatformFault,
+        }
+    }
+}
+
+fn date(text: &str) -> Result<Moment, String> {
+    moment_of(text).ok_or_else(|| format!("{text:?} is no date"))
+}
+
 /// Runs the command.
 pub(crate) fn run(room: &Room, json: bool) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -195,6 +236,12 @@ async fn act(action: &Action, json: bool) -> Outcome {
                 (false, false) => watch::Until::Ended,
             };
             watch::watch(&visit.enter().await?.room, until, json).await
+        }
+        Action::MoveDeadline { visit, to, ground, reason } => {
+            let room = visit.enter().await?.room;
+            let at = room.move_deadline(*to, (*ground).into(), reason).await.map_err(told)?;
+            let to = shown(*to);
+            done(json, at, &format!("投标截止时间已推迟至 {to} / the deadline is now {to}"))
         }
         Action::Start { visit } => {
             let entered = visit.enter().await?;

@@ -3,7 +3,9 @@
 use kaibiao_bidder::{
     client::Room,
     clock::shown,
-    report::room::{Names, own_words, project_words, status_words},
+    report::room::{
+        Names, clock_step_words, ground_words, outage_words, own_words, project_words, status_words,
+    },
 };
 use kaibiao_protocol::{
     frame::Notice,
@@ -51,6 +53,17 @@ pub(super) async fn watch(room: &Room, until: Until, json: bool) -> Outcome {
 fn standing(view: &RoomView) -> String {
     let mut lines =
         vec![format!("现状:{} / {}", project_words(view.status).zh, project_words(view.status).en)];
+    for one in &view.deadline_moves {
+        let ground = ground_words(one.ground).zh;
+        lines.push(format!("  截止时间推迟:{} → {}({ground})", shown(one.from), shown(one.to)));
+    }
+    for outage in &view.outages {
+        lines.push(format!("  {}", outage_words(outage.from, outage.until, outage.held_until).zh));
+    }
+    for step in &view.clock_steps {
+        let words = clock_step_words(step.step_ms, step.divergence_ms).zh;
+        lines.push(format!("  {}  {words}", shown(step.at)));
+    }
     for (lot, count) in &view.lots {
         let opens = if count.opens { "" } else { ",未开标(不足三家)" };
         lines.push(format!("  标项 {lot}:{} 家{opens}", count.bids));

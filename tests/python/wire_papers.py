@@ -90,7 +90,12 @@ def check_order(event, view, header, deadline):
     for moment in ("deadline", "issued_at", "window_closes_at"):
         assert value[f"{moment}_shown"] == beijing(order[moment])
     assert order["project"] == header.binding["project"] and order["opening_key"] == sha256(public).hex()
-    assert order["deadline"] >= deadline, "the deadline was moved forward"
+    end = order["deadline"]
+    for move in reversed(order.get("deadline_moves", [])):
+        assert move["from"] < move["to"] == end, "the moves of the deadline do not fit together"
+        end = move["from"]
+    told = [order["deadline"]] + [move["from"] for move in order.get("deadline_moves", [])]
+    assert deadline in told, "the deadline was moved unseen"
     assert order["deadline"] <= time.time_ns() // 1_000, "before the deadline"
     assert order["epoch"] == event["epoch"] and order["suite"] == "HPKE-X25519-SHA256-AES256GCM"
     return order

@@ -12,7 +12,7 @@ use kaibiao_protocol::{
     directory::DirectoryCommand,
     ids::UserId,
     moment::Moment,
-    project::{ProjectKind, ProjectSpec},
+    project::ProjectSpec,
     refusal::{Refusal, RefusalCode},
     role::{Asker, Reactor},
 };
@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     backup::back_up,
+    house::ProjectHead,
     http::trouble,
     messages::AskProject,
     refusals::refuse,
@@ -103,7 +104,7 @@ async fn decide(office: &Office, ask: AdminAsk) -> Result<AdminAnswer, Not> {
                 .collect(),
         },
         AdminAsk::ListProjects {} => {
-            AdminAnswer::Projects { rows: house.projects().iter().map(|head| row_of(&head.spec)).collect() }
+            AdminAnswer::Projects { rows: house.projects().iter().map(|head| row_of(head)).collect() }
         }
         AdminAsk::ShowProject { project } => {
             let known = house.project(&project).await.ok_or_else(|| refuse(RefusalCode::Unknown))?;
@@ -310,12 +311,12 @@ async fn status(office: &Office) -> Status {
     }
 }
 
-fn row_of(spec: &ProjectSpec) -> AdminProjectRow {
+fn row_of(head: &ProjectHead) -> AdminProjectRow {
     AdminProjectRow {
-        project: spec.id.clone(),
-        name: spec.name.clone(),
-        exercise: spec.kind == ProjectKind::Exercise,
-        organiser: spec.organiser.clone(),
-        deadline: spec.deadline,
+        project: head.id.clone(),
+        name: head.name.to_string(),
+        exercise: head.exercise,
+        organiser: head.organiser.clone(),
+        deadline: head.deadline,
     }
 }

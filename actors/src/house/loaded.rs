@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use kaibiao_engine::{directory::DirectoryMachine, keeper::Keeper, project::ProjectMachine};
 use kaibiao_protocol::{event::ProjectEvent, ids::ProjectId, moment::Moment};
 
-use super::{ProjectHead, StartFault};
+use super::{ProjectHead, StartFault, heads::moved_deadlines, presence::noted_present};
 use crate::{
     journal::{Journal, Stream},
     keeper_actor::{Kept, replayed},
@@ -17,6 +17,8 @@ pub(super) struct Loaded {
     pub(super) heads: BTreeMap<ProjectId, Arc<ProjectHead>>,
     pub(super) wakes: Vec<(Stream, Moment)>,
     pub(super) last_moment: Option<Moment>,
+    /// When the platform is last known to have been there.
+    pub(super) last_there: Option<Moment>,
 }
 
 impl Loaded {
@@ -26,8 +28,13 @@ impl Loaded {
             let Stream::Project(id) = &stream else { continue };
             for record in journal.read(&stream, 0, 1)? {
                 if let ProjectEvent::ProjectCreated { spec, .. } = ProjectMachine::decode(&record)? {
-                    heads.insert(id.clone(), Arc::new(ProjectHead { spec }));
+                    heads.insert(id.clone(), Arc::new(ProjectHead::from(&spec)));
                 }
+            }
+        }
+        for (project, deadline) in moved_deadlines(journal)? {
+            if let Some(head) = heads.get_mut(&project) {
+                Arc::make_mut(head).deadline = deadline;
             }
         }
         Ok(Self {
@@ -35,6 +42,7 @@ impl Loaded {
             heads,
             wakes: journal.wakes()?,
             last_moment: journal.last_moment(),
+            last_there: noted_present(journal)?.max(journal.last_moment()),
         })
     }
 }

@@ -154,13 +154,13 @@ impl Asking {
             .house
             .projects()
             .into_iter()
-            .filter(|head| fits(head.spec.id.as_str()) || fits(&head.spec.name))
-            .filter(|head| visibility::may_see_spec(&head.spec, &asker).is_some())
+            .filter(|head| fits(head.id.as_str()) || fits(&head.name))
+            .filter(|head| head.seen_by(&asker).is_some())
             .collect();
         let total = u32::try_from(heads.len()).unwrap_or(u32::MAX);
         let mut rows: Vec<ProjectRow> = Vec::with_capacity(PAGE_ROWS.min(heads.len()));
         for head in heads.iter().skip(skip as usize).take(PAGE_ROWS) {
-            let Some(project) = self.desk.house.project(&head.spec.id).await else { continue };
+            let Some(project) = self.desk.house.project(&head.id).await else { continue };
             let seen = visibility::may_see(&project, &asker);
             rows.extend(seen.and_then(|viewer| visibility::project_row(&project, &viewer)));
         }
@@ -212,6 +212,7 @@ fn about(ask: &Ask) -> (&'static str, Option<&ProjectId>, Option<LotNo>) {
         Ask::CheckIn { project } => ("check_in", Some(project), None),
         Ask::ReleaseKeys { project, .. } => ("release_keys", Some(project), None),
         Ask::ReportTrouble { project, .. } => ("report_trouble", Some(project), None),
+        Ask::MoveDeadline { project, .. } => ("move_deadline", Some(project), None),
         Ask::StartOpening { project, .. } => ("start_opening", Some(project), None),
         Ask::ExtendWindow { project, .. } => ("extend_window", Some(project), None),
         Ask::CloseWindow { project, .. } => ("close_window", Some(project), None),

@@ -181,7 +181,10 @@ fn status_of(code: RefusalCode) -> (StatusCode, Option<u32>) {
         | C::AlreadyConfirmed
         | C::ConfirmingOver
         | C::ObjectionsOpen
-        | C::OpeningEnded => StatusCode::CONFLICT,
+        | C::OpeningEnded
+        | C::CorrectionTooLate
+        | C::NoOutageRecorded
+        | C::CountingHeld => StatusCode::CONFLICT,
     };
     (status, None)
 }

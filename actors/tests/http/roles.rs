@@ -35,6 +35,7 @@ fn asks(bid: &str) -> Vec<Value> {
         json!({ "do": "check_in" }),
         json!({ "do": "release_keys", "bid": bid, "epoch": 1, "enc": blob, "ciphertext": blob, "by_backup": false }),
         json!({ "do": "report_trouble", "bid": bid, "cause": "wrong_token", "seen": "别的锁" }),
+        json!({ "do": "move_deadline", "deadline": DEADLINE.plus_ms(1), "ground": "platform_fault", "reason": "故障" }),
         json!({ "do": "start_opening" }),
         json!({ "do": "extend_window", "minutes": 5, "reason": "网络缓慢" }),
         json!({ "do": "close_window", "reason": "都已到齐" }),

@@ -40,6 +40,10 @@ async fn play(world: &World, bids: &[Bid]) -> bool {
         if state.record_signature().is_some() {
             return true;
         }
+        // A crash over the deadline is an outage: counting is held, and nobody moves the deadline here.
+        if state.status() == Some(ProjectStatus::Receiving) {
+            world.until(state.counted_from().unwrap());
+        }
         // Time goes on, so that what is to be tried again later is tried again.
         world.hands.pass_ms(1);
         if let Some(order) = state.order() {

@@ -219,6 +219,9 @@ async fn a_final_staged_before_a_crash_keeps_its_stamp_and_is_counted() {
     // The staging was on its way to the disk when the machine died; it comes back after the deadline.
     let world = world.crash(1, 2 * 3_600_000).await;
     cut_off.abort();
+    // Nobody moves the deadline in the time that the outage gives for it.
+    let state = world.becomes("the outage", |state| !state.outages().is_empty()).await;
+    world.until(state.counted_from().unwrap());
     let state = world.becomes("the count", |state| state.lots().is_some()).await;
     assert_eq!(state.lots().unwrap().values().next().unwrap().bids, 3);
     let asker = suppliers[2].asker();

@@ -21,6 +21,7 @@ pub(super) fn may_repeat(ask: &Ask) -> bool {
         | Ask::ConfirmRecord { .. }
         | Ask::ReadOutRow { .. } => true,
         Ask::WithdrawBid { .. }
+        | Ask::MoveDeadline { .. }
         | Ask::StartOpening { .. }
         | Ask::ExtendWindow { .. }
         | Ask::CloseWindow { .. }
@@ -46,6 +47,7 @@ pub(super) fn name_of(ask: &Ask) -> &'static str {
         Ask::CheckIn { .. } => "check_in",
         Ask::ReleaseKeys { .. } => "release_keys",
         Ask::ReportTrouble { .. } => "report_trouble",
+        Ask::MoveDeadline { .. } => "move_deadline",
         Ask::StartOpening { .. } => "start_opening",
         Ask::ExtendWindow { .. } => "extend_window",
         Ask::CloseWindow { .. } => "close_window",

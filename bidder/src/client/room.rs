@@ -3,6 +3,7 @@
 use kaibiao_protocol::{
     bid::FailureCause,
     blob::Blob,
+    deadline::MoveGround,
     digest::Digest,
     event::ObjectionKind,
     frame::{Answer, Ask, StreamName},
@@ -94,6 +95,17 @@ impl Room {
     ) -> Result<Moment, ClientFault> {
         let (project, seen) = (self.project.clone(), seen.to_owned());
         self.session.done(Ask::ReportTrouble { project, bid, cause, seen }).await
+    }
+
+    /// Moves the deadline to a later one.
+    pub async fn move_deadline(
+        &self,
+        deadline: Moment,
+        ground: MoveGround,
+        reason: &str,
+    ) -> Result<Moment, ClientFault> {
+        let (project, reason) = (self.project.clone(), reason.to_owned());
+        self.session.done(Ask::MoveDeadline { project, deadline, ground, reason }).await
     }
 
     /// Starts the opening; `signature` is the agent's over the start statement (CMS).

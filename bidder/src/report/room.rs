@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use kaibiao_protocol::{
     bid::{Consequence, FailureCause},
+    deadline::MoveGround,
     event::{ObjectionKind, WindowEnd},
     ids::{BidId, OrganisationId},
+    moment::Moment,
     refusal::{RefusalCode, Say},
     view::{BidStatus, Bidder, OwnEvent, ProjectStatus, RoomEvent, RoomView},
 };
@@ -59,6 +61,25 @@ impl Names {
                 format!("项目 {} 已发布，投标截止时间 {}", spec.id, shown(spec.deadline)),
                 format!("project {} was published, deadline {}", spec.id, shown(spec.deadline)),
             ),
+            RoomEvent::DeadlineMoved { from, deadline, ground, reason } => {
+                let words = ground_words(*ground);
+                say(
+                    format!(
+                        "投标截止时间由 {} 推迟至 {}（{}）：{reason}",
+                        shown(*from),
+                        shown(*deadline),
+                        words.zh
+                    ),
+                    format!(
+                        "the deadline moved from {} to {} ({}): {reason}",
+                        shown(*from),
+                        shown(*deadline),
+                        words.en
+                    ),
+                )
+            }
+            RoomEvent::OutageRecorded { from, until, held_until } => outage_words(*from, *until, *held_until),
+            RoomEvent::ClockStepped { step_ms, divergence_ms } => clock_step_words(*step_ms, *divergence_ms),
             RoomEvent::ReceivingClosed { lots, bidders } => {
                 let lot =
                     |(lot, count): (&kaibiao_protocol::ids::LotNo, &kaibiao_protocol::event::LotCount)| {
@@ -144,6 +165,35 @@ impl Names {
             RoomEvent::OpeningEnded => say("开标结束", "the opening ended"),
         }
     }
+}
+
+/// On what ground a deadline was moved, in words.
+pub fn ground_words(ground: MoveGround) -> Say {
+    match ground {
+        MoveGround::Correction => say("更正公告", "a correction notice"),
+        MoveGround::PlatformFault => say("平台故障", "a fault of the platform"),
+    }
+}
+
+/// An outage of the platform around the deadline, in words.
+pub fn outage_words(from: Moment, until: Moment, held_until: Moment) -> Say {
+    let (from, until, held_until) = (shown(from), shown(until), shown(held_until));
+    say(
+        format!("平台故障：{from} 至 {until} 无法访问；{held_until} 前不统计投标，可推迟投标截止时间"),
+        format!("the platform was not there from {from} to {until}; nothing is counted before {held_until}"),
+    )
+}
+
+/// A step of the machine's wall clock, in words.
+pub fn clock_step_words(step_ms: i64, divergence_ms: i64) -> Say {
+    say(
+        format!(
+            "服务器系统时钟被调整 {step_ms} 毫秒（与平台时钟相差 {divergence_ms} 毫秒）；平台计时不受影响"
+        ),
+        format!(
+            "the machine's wall clock was set by {step_ms} ms ({divergence_ms} ms off); no stamp follows it"
+        ),
+    )
 }
 
 /// Where a project stands, in words.

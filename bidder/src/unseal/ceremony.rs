@@ -191,7 +191,10 @@ impl Ceremony {
             | RoomEvent::ObjectionAnswered { .. }
             | RoomEvent::RecordConfirmed { .. }
             | RoomEvent::ConfirmationsDeemed { .. }
-            | RoomEvent::OpeningEnded => Noticed::Nothing,
+            | RoomEvent::OpeningEnded
+            | RoomEvent::DeadlineMoved { .. }
+            | RoomEvent::OutageRecorded { .. }
+            | RoomEvent::ClockStepped { .. } => Noticed::Nothing,
         }
     }
 

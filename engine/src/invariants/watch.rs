@@ -59,6 +59,7 @@ pub struct Watch {
 }
 
 /// What of the project's file the predicates need.
+#[derive(Clone)]
 struct Spec {
     deadline: Moment,
     lots: Vec<LotNo>,
@@ -108,6 +109,11 @@ impl Watch {
     fn apply(&mut self, at: Moment, event: &ProjectEvent) {
         self.inbox.take(event);
         match event {
+            ProjectEvent::DeadlineMoved { deadline, .. } => {
+                if let Some(spec) = &mut self.spec {
+                    Arc::make_mut(spec).deadline = *deadline;
+                }
+            }
             ProjectEvent::ReceivingClosed { lots } => {
                 self.counted = true;
                 self.barrier.awaited = self.inbox.being_opened(lots).collect();

@@ -19,11 +19,13 @@ pub enum SideSpace {
     Upload,
     /// Until when each opening was served, at least: what an outage is measured from.
     Served,
+    /// Deadlines that were moved, as they are now.
+    Deadline,
 }
 
 impl SideSpace {
     /// Every space, in a fixed order.
-    pub const ALL: [SideSpace; 7] = [
+    pub const ALL: [SideSpace; 8] = [
         SideSpace::PartKeys,
         SideSpace::Contact,
         SideSpace::PasswordHash,
@@ -31,6 +33,7 @@ impl SideSpace {
         SideSpace::Receipt,
         SideSpace::Upload,
         SideSpace::Served,
+        SideSpace::Deadline,
     ];
 
     /// Its name in the store.
@@ -43,6 +46,7 @@ impl SideSpace {
             SideSpace::Receipt => "receipt",
             SideSpace::Upload => "upload",
             SideSpace::Served => "served",
+            SideSpace::Deadline => "deadline",
         }
     }
 }

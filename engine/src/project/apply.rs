@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, mem, sync::Arc};
 
 use kaibiao_protocol::{
     bid::{BidFacts, FailureCause},
+    deadline::{ClockStep, DeadlineMove, Outage},
     event::{LotCount, ProjectEvent},
     ids::{BidId, LotNo, OrganisationId, UploadId},
     moment::Moment,
@@ -30,7 +31,7 @@ use crate::{
 pub(super) fn apply(project: &mut Project, event: &ProjectEvent, at: Moment) {
     match (&mut project.life, event) {
         (Life::Absent, ProjectEvent::ProjectCreated { spec, .. }) => {
-            project.life = Life::Live(Box::new(Live::new(spec)));
+            project.life = Life::Live(Box::new(Live::new(spec, at)));
         }
         (Life::Live(live), event) => live.apply(event, at),
         (Life::Absent, event) => unfit(event),
@@ -42,11 +43,13 @@ fn unfit(event: &ProjectEvent) -> ! {
 }
 
 impl Live {
-    fn new(spec: &ProjectSpec) -> Self {
+    fn new(spec: &ProjectSpec, created_at: Moment) -> Self {
         Live {
             pack: RulePack::named(&spec.rule_pack).expect("only a known rule pack is published"),
             spec: Arc::new(spec.clone()),
             inbox: Arc::default(),
+            created_at,
+            faults: Arc::default(),
             checked_in: BTreeSet::new(),
             objections: Vec::new(),
             stage: Stage::Receiving,
@@ -65,6 +68,22 @@ impl Live {
                 Arc::make_mut(&mut self.inbox).judge(*upload, supplier, fate);
             }
             ProjectEvent::BidWithdrawn { bid, .. } => Arc::make_mut(&mut self.inbox).withdraw(bid),
+            ProjectEvent::DeadlineMoved { from, deadline, ground, .. } => {
+                let faults = Arc::make_mut(&mut self.faults);
+                faults.moves.push(DeadlineMove { from: *from, to: *deadline, ground: *ground, at });
+                // What was waited for has been done.
+                faults.held_until = None;
+                Arc::make_mut(&mut self.spec).deadline = *deadline;
+            }
+            ProjectEvent::OutageRecorded { from, until, held_until } => {
+                let faults = Arc::make_mut(&mut self.faults);
+                faults.outages.push(Outage { from: *from, until: *until, held_until: *held_until });
+                faults.held_until = Some(*held_until);
+            }
+            ProjectEvent::ClockStepped { step_ms, divergence_ms } => {
+                let step = ClockStep { at, step_ms: *step_ms, divergence_ms: *divergence_ms };
+                Arc::make_mut(&mut self.faults).clock_steps.push(step);
+            }
             ProjectEvent::ReceivingClosed { lots } => self.close_receiving(lots),
             ProjectEvent::OpeningStarted { .. } => match mem::take(&mut self.stage) {
                 Stage::AwaitingStart(counted) => self.stage = Stage::AwaitingOrder(counted),

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use kaibiao_protocol::{
     bid::PartName,
+    deadline::{ClockStep, DeadlineMove, Outage},
     event::LotCount,
     ids::{BidId, LotNo, OrganisationId, UploadId},
     moment::Moment,
@@ -14,7 +15,7 @@ use kaibiao_protocol::{
 };
 
 use super::{
-    Bid, Order, Project, RecordSignature, UploadFate, opening, receiving, record,
+    Bid, Order, Project, RecordSignature, UploadFate, deadline, opening, receiving, record,
     state::{Desk, Failed, Live, Place, Stage},
 };
 use crate::{refusals::refuse, rules::RulePack};
@@ -45,6 +46,35 @@ impl Project {
     /// What it is; `None` before it was created.
     pub fn spec(&self) -> Option<&Arc<ProjectSpec>> {
         self.live().map(|live| &live.spec)
+    }
+
+    /// Where the deadline was moved from and to, in order.
+    pub fn deadline_moves(&self) -> &[DeadlineMove] {
+        self.live().map_or(&[], |live| &live.faults.moves)
+    }
+
+    /// Outages of the platform around the deadline.
+    pub fn outages(&self) -> &[Outage] {
+        self.live().map_or(&[], |live| &live.faults.outages)
+    }
+
+    /// Steps of the machine's wall clock.
+    pub fn clock_steps(&self) -> &[ClockStep] {
+        self.live().map_or(&[], |live| &live.faults.clock_steps)
+    }
+
+    /// From when on the bids may be counted: the deadline, or later after an outage.
+    pub fn counted_from(&self) -> Option<Moment> {
+        self.live().map(Live::counted_from)
+    }
+
+    /// Whether an outage from `from` to `until` is to be recorded here ([`ProjectCommand::RecordOutage`]
+    /// would do something).
+    ///
+    /// [`ProjectCommand::RecordOutage`]: kaibiao_protocol::command::ProjectCommand::RecordOutage
+    pub fn outage_is_to_be_recorded(&self, from: Moment, until: Moment) -> bool {
+        let outage = Outage { from, until, held_until: until };
+        self.live().is_some_and(|live| deadline::is_to_be_recorded(live, &outage))
     }
 
     /// The rules it stands under; the default pack before it was created.

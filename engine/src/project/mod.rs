@@ -5,6 +5,7 @@
 //! each state is drawn in `docs/opening.md`.
 
 mod apply;
+pub(crate) mod deadline;
 mod look;
 mod opening;
 mod permit;
@@ -14,6 +15,10 @@ mod room;
 pub(crate) mod state;
 mod window;
 
+pub use deadline::{
+    CLOCK_STEPS_MAX, COUNTING_HELD_MINUTES, DEADLINE_MOVES_MAX, OUTAGE_MICROS_MIN, OUTAGE_NEAR_MINUTES,
+};
+pub use permit::Parts;
 pub(crate) use permit::takes_part_in;
 pub(crate) use record::silent;
 
@@ -167,6 +172,13 @@ fn decide(live: &Live, command: &ProjectCommand, asker: &Asker, at: Moment) -> V
             receiving::refuse_upload(live, *upload, supplier, *size_bytes, *code, at)
         }
         ProjectCommand::WithdrawBid { bid, reason } => receiving::withdraw(live, bid, reason, asker, at),
+        ProjectCommand::MoveDeadline { deadline, ground, reason } => {
+            deadline::move_deadline(live, *deadline, *ground, reason, asker, at)
+        }
+        ProjectCommand::RecordOutage { from, until } => deadline::record_outage(live, *from, *until),
+        ProjectCommand::RecordClockStep { step_ms, divergence_ms } => {
+            deadline::record_clock_step(live, *step_ms, *divergence_ms, at)
+        }
         ProjectCommand::CloseReceiving => receiving::close(live, at),
         ProjectCommand::StartOpening { signature } => opening::start(live, signature.as_deref(), asker, at),
         ProjectCommand::IssueOrder { epoch, order, signature, down_since } => {

@@ -1,7 +1,10 @@
 //! Who may give which command. Sessions only say who somebody is; what that allows is decided here.
 
+use std::collections::BTreeSet;
+
 use kaibiao_protocol::{
     command::ProjectCommand,
+    ids::OrganisationId,
     project::{ProjectSpec, StartMode},
     refusal::{Refusal, RefusalCode},
     role::{Asker, Reactor, Role},
@@ -52,7 +55,9 @@ fn allowed(live: &Live, command: &ProjectCommand) -> &'static [Party] {
         ProjectCommand::ReportFailure { .. } => &[Opening, Supplier],
         ProjectCommand::ElapseWindow | ProjectCommand::DeemConfirmed => &[Timer, Opening],
         ProjectCommand::RestoreBid { .. } => &[Intake, Opening],
-        ProjectCommand::ExtendWindow { .. }
+        ProjectCommand::RecordOutage { .. } | ProjectCommand::RecordClockStep { .. } => &[Timer],
+        ProjectCommand::MoveDeadline { .. }
+        | ProjectCommand::ExtendWindow { .. }
         | ProjectCommand::CloseWindow { .. }
         | ProjectCommand::AdmitBackup { .. }
         | ProjectCommand::ReadOutRow { .. }
@@ -86,18 +91,36 @@ pub(super) fn check(live: &Live, command: &ProjectCommand, asker: &Asker) -> Res
 
 /// Whether the asker's organisation has a part in the project.
 pub(crate) fn takes_part(live: &Live, asker: &Asker) -> bool {
-    takes_part_in(&live.spec, asker)
+    takes_part_in(Parts::from(&*live.spec), asker)
 }
 
-/// The same of what the project is: its parts are given out once, when it is created.
-pub(crate) fn takes_part_in(spec: &ProjectSpec, asker: &Asker) -> bool {
+/// Who has a part in a project; given out once, when it is created.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a> {
+    /// Who runs it.
+    pub organiser: &'a OrganisationId,
+    /// For whom.
+    pub purchaser: &'a OrganisationId,
+    /// Who may bid; none: everybody.
+    pub invited: Option<&'a BTreeSet<OrganisationId>>,
+}
+
+impl<'a> From<&'a ProjectSpec> for Parts<'a> {
+    fn from(spec: &'a ProjectSpec) -> Self {
+        let ProjectSpec { organiser, purchaser, invited, .. } = spec;
+        Parts { organiser, purchaser, invited: invited.as_ref() }
+    }
+}
+
+/// The same of the parts alone.
+pub(crate) fn takes_part_in(parts: Parts<'_>, asker: &Asker) -> bool {
     match asker {
         Asker::Platform { .. } => true,
         Asker::Person { organisation, role, .. } => match role {
-            Role::Agent => *organisation == spec.organiser,
-            Role::Purchaser => *organisation == spec.purchaser,
+            Role::Agent => organisation == parts.organiser,
+            Role::Purchaser => organisation == parts.purchaser,
             Role::Supervisor => true,
-            Role::Supplier => spec.invited.as_ref().is_none_or(|invited| invited.contains(organisation)),
+            Role::Supplier => parts.invited.is_none_or(|invited| invited.contains(organisation)),
             Role::Expert | Role::Administrator => false,
         },
     }

@@ -209,6 +209,10 @@ pub(super) fn close(live: &Live, at: Moment) -> Verdict {
     if at < live.spec.deadline {
         return Err(live.refuse(RefusalCode::BeforeDeadline));
     }
+    // rules.md 22: after a fault of the platform the agent has time to postpone.
+    if at < live.counted_from() {
+        return Err(live.refuse(RefusalCode::CountingHeld));
+    }
     let mut counts: BTreeMap<LotNo, u32> = live.spec.lots.keys().map(|lot| (*lot, 0)).collect();
     for bid in live.inbox.standing() {
         for lot in &bid.facts.lots {

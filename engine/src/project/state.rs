@@ -7,6 +7,7 @@ use std::{
 
 use kaibiao_protocol::{
     bid::FailureCause,
+    deadline::{ClockStep, DeadlineMove, Outage},
     digest::Digest,
     event::LotCount,
     ids::{BidId, LotNo, OrganisationId, UploadId},
@@ -39,11 +40,25 @@ pub(crate) struct Live {
     pub(crate) pack: RulePack,
     /// Large and, once receiving is over, nearly still: shared between snapshots.
     pub(crate) inbox: Arc<Inbox>,
+    /// When it was created.
+    pub(crate) created_at: Moment,
+    /// Moves of the deadline and faults of the platform.
+    pub(crate) faults: Arc<Faults>,
     /// Organisations that signed in to the room.
     pub(crate) checked_in: BTreeSet<OrganisationId>,
     /// In the order of their numbers, from 1.
     pub(crate) objections: Vec<Arc<ObjectionRow>>,
     pub(crate) stage: Stage,
+}
+
+/// What moved the deadline or touched it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Faults {
+    pub(crate) moves: Vec<DeadlineMove>,
+    pub(crate) outages: Vec<Outage>,
+    pub(crate) clock_steps: Vec<ClockStep>,
+    /// The bids are not counted before, unless the deadline is moved.
+    pub(crate) held_until: Option<Moment>,
 }
 
 /// Where the project stands.
@@ -242,6 +257,11 @@ impl Life {
 impl Live {
     pub(crate) fn refuse(&self, code: RefusalCode) -> Refusal {
         refuse(code, self.pack)
+    }
+
+    /// From when on the bids may be counted.
+    pub(crate) fn counted_from(&self) -> Moment {
+        self.faults.held_until.map_or(self.spec.deadline, |held| held.max(self.spec.deadline))
     }
 
     pub(crate) fn counted(&self) -> Option<&Counted> {

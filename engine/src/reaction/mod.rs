@@ -44,6 +44,13 @@ pub enum Due {
     ElapseWindow,
     /// Ask `DeemConfirmed`.
     DeemConfirmed,
+    /// Ask `RecordOutage`. Not told by the state: [`tending`] says it, after a start.
+    RecordOutage {
+        /// Until then the platform is known to have been there.
+        from: Moment,
+        /// Since then it is there again.
+        until: Moment,
+    },
 }
 
 /// What the opening actor has to do.
@@ -64,7 +71,7 @@ pub struct OpeningTodo {
 pub fn due(project: &Project, now: Moment) -> Vec<Due> {
     let Some(live) = project.life.live() else { return Vec::new() };
     let due = match &live.stage {
-        Stage::Receiving if live.spec.deadline <= now => Some(Due::Settle),
+        Stage::Receiving if live.counted_from() <= now => Some(Due::Settle),
         Stage::AwaitingStart(_) if starts_by_itself(live) && live.spec.deadline <= now => {
             Some(Due::StartOpening)
         }
@@ -102,7 +109,7 @@ pub(crate) fn wake_at(project: &Project) -> Option<Moment> {
     let live = project.life.live()?;
     let at_once = live.spec.deadline;
     match &live.stage {
-        Stage::Receiving => Some(live.spec.deadline),
+        Stage::Receiving => Some(live.counted_from()),
         Stage::AwaitingStart(_) => starts_by_itself(live).then_some(at_once),
         Stage::AwaitingOrder(_) => Some(at_once),
         Stage::AwaitingKeys(_) => next_end(live),

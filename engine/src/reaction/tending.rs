@@ -29,6 +29,8 @@ pub const LOOK_AGAIN_MS: i64 = 100;
 #[derive(Clone, Default, Debug)]
 pub struct Tending {
     acting: BTreeSet<Due>,
+    /// The time before this process, in which the platform was not there.
+    outage: Option<(Moment, Moment)>,
 }
 
 /// What the shell tells.
@@ -93,12 +95,21 @@ impl Act {
             Due::StartOpening => (None, Reactor::Timer, ProjectCommand::StartOpening { signature: None }),
             Due::ElapseWindow => (Some(Drain::Envelopes), Reactor::Timer, ProjectCommand::ElapseWindow),
             Due::DeemConfirmed => (None, Reactor::Timer, ProjectCommand::DeemConfirmed),
+            Due::RecordOutage { from, until } => {
+                (None, Reactor::Timer, ProjectCommand::RecordOutage { from, until })
+            }
         };
         Self { due, after, asker: Asker::Platform { reactor }, command }
     }
 }
 
 impl Tending {
+    /// Tending after a start: the platform is known to have been there until `from`, and is there again
+    /// since `until`. A project that this touches records it before anything else is done.
+    pub fn after_outage(from: Moment, until: Moment) -> Self {
+        Self { acting: BTreeSet::new(), outage: Some((from, until)) }
+    }
+
     /// Takes an input; what is to be done is added to `out`. `project` is the committed state, and
     /// `opening_ready` whether somebody runs the opening and said that it is ready.
     pub fn handle(
@@ -132,6 +143,16 @@ impl Tending {
         }
         if opening_runs(project) {
             out.push(TendingOutput::RunOpening);
+        }
+        if let Some((from, until)) = self.outage
+            && project.outage_is_to_be_recorded(from, until)
+        {
+            // Before all else, the count above all: it may have to wait.
+            let due = Due::RecordOutage { from, until };
+            if self.acting.insert(due) {
+                out.push(TendingOutput::Act(Box::new(Act::of(due))));
+            }
+            return;
         }
         for due in due(project, now) {
             // No window ends while nobody can take keys: first the time of the outage is given back.

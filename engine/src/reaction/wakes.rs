@@ -43,6 +43,11 @@ impl Wakes {
         due
     }
 
+    /// The projects with a wake up to this moment, the earliest first.
+    pub fn until(&self, at: Moment) -> impl Iterator<Item = &ProjectId> {
+        self.by_moment.iter().take_while(move |(wake, _)| *wake <= at).map(|(_, project)| project)
+    }
+
     fn remove(&mut self, project: &ProjectId) {
         if let Some(at) = self.by_project.remove(project) {
             self.by_moment.remove(&(at, project.clone()));

@@ -12,6 +12,10 @@ pub(super) const FIGURES: Figures = Figures {
     bid_security_percent_max: 2,
     // TL-17, from memory.
     invited_min: 3,
+    // TL-23, TR-21, from memory.
+    correction_days: 15,
+    // The house, as in government procurement.
+    postponed_minutes_min: 60,
 };
 
 /// TL-24, from memory. Only open and invited tenders exist in this law.
@@ -43,6 +47,10 @@ pub(super) fn law(rule: Rule) -> Option<Law> {
             &[Key::Memory("TL-24")],
             "From the day the documents are issued, bidders have at least twenty days.",
         ),
+        Rule::Correction => (
+            &[Key::Memory("TL-23"), Key::Memory("TR-21")],
+            "A correction that may affect bids is made at least fifteen days before the deadline, else it moves.",
+        ),
         Rule::Invitation => (&[Key::Memory("TL-17")], "An invited tender asks at least three bidders."),
         Rule::OpeningAtDeadline => (&[Key::Text("TL-34")], "The opening is at the instant of the deadline."),
         Rule::HostOfOpening => {
@@ -59,6 +67,7 @@ pub(super) fn law(rule: Rule) -> Option<Law> {
         | Rule::ReceiptAtOnce
         | Rule::NothingBeforeDeadline
         | Rule::RevokedAfterDeadline
+        | Rule::PlatformFault
         | Rule::EveryBidOpened
         | Rule::PublishedTogether
         | Rule::FailedUnsealing

@@ -12,6 +12,10 @@ pub(super) const FIGURES: Figures = Figures {
     bid_security_percent_max: 2,
     // GPL-34, from memory.
     invited_min: 3,
+    // GPR-31 (rules.md 8).
+    correction_days: 15,
+    // The house: whoever was kept from handing in must hear of the new deadline and still make it.
+    postponed_minutes_min: 60,
 };
 
 /// rules.md 8. Only the 20 days of a tender were read; the others are from memory, and the working
@@ -66,6 +70,14 @@ pub(super) fn law(rule: Rule) -> Law {
         Rule::BiddingPeriod => (
             &[Key::Text("GPL-35")],
             "From the day the documents are issued, suppliers have at least twenty days for bidding.",
+        ),
+        Rule::Correction => (
+            &[Key::Text("GPR-31")],
+            "A correction that may affect bids is made at least fifteen days before the deadline, else it moves.",
+        ),
+        Rule::PlatformFault => (
+            &[Key::Quotation("87-49")],
+            "A fault of the platform stops the procedure; before the deadline it is corrected and postponed.",
         ),
         Rule::Invitation => (&[Key::Memory("GPL-34")], "An invited tender asks at least three suppliers."),
         Rule::OpeningAtDeadline => {

@@ -49,6 +49,10 @@ pub enum Rule {
     BidSecurity,
     /// rules.md 8: the time for bidding.
     BiddingPeriod,
+    /// rules.md 8: a correction, and what it does to the deadline.
+    Correction,
+    /// rules.md 22: a fault of the platform.
+    PlatformFault,
     /// rules.md 8: whom an invited tender asks.
     Invitation,
     /// rules.md 11: the opening's instant.
@@ -103,7 +107,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule, in a fixed order.
-    pub const ALL: [Rule; 35] = [
+    pub const ALL: [Rule; 37] = [
         Rule::House,
         Rule::LateBid,
         Rule::IncompleteBid,
@@ -114,6 +118,8 @@ impl Rule {
         Rule::RevokedAfterDeadline,
         Rule::BidSecurity,
         Rule::BiddingPeriod,
+        Rule::Correction,
+        Rule::PlatformFault,
         Rule::Invitation,
         Rule::OpeningAtDeadline,
         Rule::HostOfOpening,
@@ -200,6 +206,10 @@ pub struct Figures {
     pub bid_security_percent_max: i64,
     /// The fewest suppliers an invited tender asks.
     pub invited_min: usize,
+    /// How many days a correction leaves at least until the deadline.
+    pub correction_days: u32,
+    /// How many minutes a deadline moved for a fault of the platform leaves at least.
+    pub postponed_minutes_min: u32,
 }
 
 /// The fewest days between publication and deadline for one method.

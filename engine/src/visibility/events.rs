@@ -86,6 +86,19 @@ pub fn room_event(
         ProjectEvent::BidSubmitted { .. }
         | ProjectEvent::UploadRefused { .. }
         | ProjectEvent::BidWithdrawn { .. } => Vec::new(),
+        ProjectEvent::DeadlineMoved { from, deadline, ground, reason, .. } => {
+            let (from, deadline, ground, reason) = (*from, *deadline, *ground, reason.clone());
+            vec![RoomEvent::DeadlineMoved { from, deadline, ground, reason }]
+        }
+        ProjectEvent::OutageRecorded { from, until, held_until } => {
+            vec![RoomEvent::OutageRecorded { from: *from, until: *until, held_until: *held_until }]
+        }
+        ProjectEvent::ClockStepped { step_ms, divergence_ms } => match audience {
+            Audience::Staff => {
+                vec![RoomEvent::ClockStepped { step_ms: *step_ms, divergence_ms: *divergence_ms }]
+            }
+            Audience::Room => Vec::new(),
+        },
         ProjectEvent::ReceivingClosed { lots } => {
             let bidders = views::bidders(project_after);
             let closed = RoomEvent::ReceivingClosed { lots: lots.clone(), bidders };
@@ -230,6 +243,9 @@ pub fn own_events(
             to_owner(bid, OwnEvent::BackupAdmitted { bid: *bid, until: *until })
         }
         ProjectEvent::ProjectCreated { .. }
+        | ProjectEvent::DeadlineMoved { .. }
+        | ProjectEvent::OutageRecorded { .. }
+        | ProjectEvent::ClockStepped { .. }
         | ProjectEvent::ReceivingClosed { .. }
         | ProjectEvent::OpeningStarted { .. }
         | ProjectEvent::BidUnsealed { .. }

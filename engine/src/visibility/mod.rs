@@ -11,7 +11,6 @@ mod views;
 use kaibiao_protocol::{
     blob::Blob,
     ids::OrganisationId,
-    project::ProjectSpec,
     role::{Asker, Reactor, Role},
 };
 
@@ -19,6 +18,7 @@ pub use events::{Projected, RoomLog, own_events, room_event};
 pub use frames::{Frame, RoomFrames, Shared};
 pub use views::{project_row, project_view, room_view};
 
+pub use crate::project::Parts;
 use crate::project::{Project, takes_part_in};
 
 /// For whom a room's events are made; viewers of one audience get the same events.
@@ -62,11 +62,11 @@ pub struct HouseFacts {
 /// suppliers that may bid are let in whether or not they did, for an opening is public among them
 /// (TL-36).
 pub fn may_see(project: &Project, asker: &Asker) -> Option<Viewer> {
-    may_see_spec(&project.life.live()?.spec, asker)
+    may_see_parts(Parts::from(&*project.life.live()?.spec), asker)
 }
 
-/// The same of what a project is, for lists that do not load every project.
-pub fn may_see_spec(spec: &ProjectSpec, asker: &Asker) -> Option<Viewer> {
+/// The same of a project's parts, for lists that do not load every project.
+pub fn may_see_parts(parts: Parts<'_>, asker: &Asker) -> Option<Viewer> {
     let (audience, supplier) = match asker {
         Asker::Person { role: Role::Agent | Role::Supervisor, .. } => (Audience::Staff, None),
         Asker::Person { role: Role::Purchaser, .. } => (Audience::Room, None),
@@ -78,5 +78,5 @@ pub fn may_see_spec(spec: &ProjectSpec, asker: &Asker) -> Option<Viewer> {
         Asker::Platform { reactor: Reactor::Console } => (Audience::Staff, None),
         Asker::Platform { reactor: Reactor::Intake | Reactor::Timer | Reactor::Opening } => return None,
     };
-    takes_part_in(spec, asker).then_some(Viewer { audience, supplier })
+    takes_part_in(parts, asker).then_some(Viewer { audience, supplier })
 }

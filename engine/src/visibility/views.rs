@@ -6,7 +6,7 @@ use kaibiao_protocol::{
     view::{Bidder, OwnBid, ProjectRow, ProjectView, RoomView, SignedOrder},
 };
 
-use super::{HouseFacts, Viewer, events::shown_spec};
+use super::{Audience, HouseFacts, Viewer, events::shown_spec};
 use crate::project::{Bid, Project};
 
 /// The project as the viewer sees it; `None` before it was created.
@@ -38,8 +38,7 @@ pub fn project_row(project: &Project, viewer: &Viewer) -> Option<ProjectRow> {
 /// The room as the viewer sees it. `seq`: the last event of the viewer's room stream it includes.
 /// `None` before the project was created.
 pub fn room_view(project: &Project, viewer: &Viewer, seq: u64) -> Option<RoomView> {
-    // Who watches changes nothing here: evidence goes with events only.
-    let Viewer { audience: _, supplier: _ } = viewer;
+    let Viewer { audience, supplier: _ } = viewer;
     let live = project.life.live()?;
     let counted = live.counted().is_some();
     let signed = live.signed();
@@ -48,6 +47,12 @@ pub fn room_view(project: &Project, viewer: &Viewer, seq: u64) -> Option<RoomVie
     Some(RoomView {
         seq,
         status: project.status()?,
+        deadline_moves: project.deadline_moves().to_vec(),
+        outages: project.outages().to_vec(),
+        clock_steps: match audience {
+            Audience::Staff => project.clock_steps().to_vec(),
+            Audience::Room => Vec::new(),
+        },
         lots: project.lots().cloned().unwrap_or_default(),
         bidders: bidders(project),
         checked_in: if counted { checked_in(project) } else { Vec::new() },

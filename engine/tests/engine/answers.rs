@@ -120,6 +120,10 @@ const COMMANDS: &str = "
     intake  submit b2
     intake  refuse h1 past_deadline
     A       withdraw a1
+    agent   move +1d
+    agent   move +1d fault
+    timer   outage -5m -1m
+    timer   clock-step 300
     intake  count
     timer   start
     opening order 1
@@ -192,6 +196,9 @@ fn verb(command: &ProjectCommand) -> &'static str {
         ProjectCommand::SubmitBid { .. } => "submit",
         ProjectCommand::RefuseUpload { .. } => "refuse",
         ProjectCommand::WithdrawBid { .. } => "withdraw",
+        ProjectCommand::MoveDeadline { .. } => "move",
+        ProjectCommand::RecordOutage { .. } => "outage",
+        ProjectCommand::RecordClockStep { .. } => "clock-step",
         ProjectCommand::CloseReceiving => "count",
         ProjectCommand::StartOpening { .. } => "start",
         ProjectCommand::IssueOrder { .. } => "order",
@@ -216,7 +223,7 @@ fn verb(command: &ProjectCommand) -> &'static str {
 }
 
 /// How many commands [`verb`] knows.
-pub(crate) const VERBS: usize = 24;
+pub(crate) const VERBS: usize = 27;
 
 fn commands() -> impl Iterator<Item = &'static str> {
     COMMANDS.lines().map(str::trim).filter(|line| !line.is_empty())
@@ -311,6 +318,9 @@ fn command_name(verb: &str) -> &'static str {
         "submit" => "SubmitBid",
         "refuse" => "RefuseUpload",
         "withdraw" => "WithdrawBid",
+        "move" => "MoveDeadline",
+        "outage" => "RecordOutage",
+        "clock-step" => "RecordClockStep",
         "count" => "CloseReceiving",
         "start" => "StartOpening",
         "order" => "IssueOrder",

@@ -9,6 +9,7 @@ use kaibiao_engine::stored::{
 use kaibiao_protocol::{
     bid::{Consequence, Evidence, FailureCause},
     blob::Blob,
+    deadline::MoveGround,
     directory::{DirectoryEvent, OrganisationKind},
     event::{LotCount, ObjectionKind, ProjectEvent, WindowEnd},
     moment::Moment,
@@ -124,6 +125,19 @@ fn project_events() -> Vec<ProjectEvent> {
         },
         ProjectEvent::ConfirmationsDeemed { suppliers: vec![organisation("B"), organisation("C")] },
         ProjectEvent::OpeningEnded { by: agent() },
+        ProjectEvent::DeadlineMoved {
+            from: DEADLINE,
+            deadline: Moment(DEADLINE.0 + 1_296_000_000_000),
+            ground: MoveGround::Correction,
+            reason: "更正采购需求".to_owned(),
+            by: agent(),
+        },
+        ProjectEvent::OutageRecorded {
+            from: Moment(DEADLINE.0 - 300_000_000),
+            until: at,
+            held_until: Moment(at.0 + 1_800_000_000),
+        },
+        ProjectEvent::ClockStepped { step_ms: -3_600_000, divergence_ms: -3_599_800 },
     ]
 }
 
@@ -211,6 +225,9 @@ const PROJECT_V1: &[(&str, &[u8])] = &[
     ("record_confirmed", include_bytes!("../golden/project/record_confirmed.v1.json")),
     ("confirmations_deemed", include_bytes!("../golden/project/confirmations_deemed.v1.json")),
     ("opening_ended", include_bytes!("../golden/project/opening_ended.v1.json")),
+    ("deadline_moved", include_bytes!("../golden/project/deadline_moved.v1.json")),
+    ("outage_recorded", include_bytes!("../golden/project/outage_recorded.v1.json")),
+    ("clock_stepped", include_bytes!("../golden/project/clock_stepped.v1.json")),
 ];
 
 /// Version 1 of every directory event.
@@ -285,6 +302,9 @@ fn place(event: &ProjectEvent) -> usize {
         ProjectEvent::RecordConfirmed { .. } => 21,
         ProjectEvent::ConfirmationsDeemed { .. } => 22,
         ProjectEvent::OpeningEnded { .. } => 23,
+        ProjectEvent::DeadlineMoved { .. } => 24,
+        ProjectEvent::OutageRecorded { .. } => 25,
+        ProjectEvent::ClockStepped { .. } => 26,
     }
 }
 

@@ -6,6 +6,7 @@
 mod answers;
 mod backup;
 mod creating;
+mod deadline;
 mod directory;
 mod evaluation;
 mod evaluation_holds;

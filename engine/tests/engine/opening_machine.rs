@@ -214,6 +214,17 @@ fn the_first_order_opens_the_room_and_a_refused_one_is_tried_again() {
 }
 
 #[test]
+fn keys_that_come_before_the_issue_of_their_order_is_answered_wait_for_it() {
+    Room::started().play(
+        "+0   look                           => order
+         +0   keys 1 a1 A +0 1               => answer 1 !not_started
+         +0   opening order 1                -> order_issued
+         +0   keys 2 a1 A +0 1               => nothing
+         +1ms ordered 1                      => ready, look in 2, open 2 of a1 (3 parts)",
+    );
+}
+
+#[test]
 fn keys_are_kept_before_they_are_answered_and_checked_after() {
     Room::started().play(FIRST_ORDER).play(ONE_UNSEALED).play(
         "+1m  told a1 yes                    => nothing
@@ -278,10 +289,10 @@ fn a_new_machine_orders_a_key_of_its_own_and_takes_up_what_was_kept() {
     room.restart().play(
         "+5m  look                           => order for the time as noted, open kept b1, read a1
          +5m  look                           => nothing
-         +5m  keys 1 c1 C +5m 1              => answer 1 !order_superseded
+         +5m  keys 1 c1 C +5m 1              => nothing
          +5m  kept b1 whole                  => check b1
          +5m  opening order 2 down=+2m       -> order_issued
-         +5m  ordered 2                      => ready, look in 2
+         +5m  ordered 2                      => ready, look in 2, answer 1 !order_superseded
          +5m  read a1 whole                  => nothing
          +5m  checked b1 whole               => ask unsealed b1 #11
          +5m  opening unsealed b1            -> bid_unsealed

@@ -52,6 +52,9 @@ fn cases() -> Vec<(World, &'static str, &'static str)> {
         (receiving(), "-1m", "submit a2"),
         (receiving(), "+0", "refuse a2 past_deadline"),
         (receiving(), "-1m", "withdraw a1"),
+        (receiving(), "-1m", "move +1d"),
+        (receiving(), "-1m", "outage -5m -2m"),
+        (receiving(), "-1m", "clock-step 300"),
         (receiving(), "+0", "count"),
         (counted(), "+1m", "start"),
         (by_agent(), "+1m", "start signed"),
@@ -106,6 +109,9 @@ create                   console agent
 submit a2                intake
 refuse a2 past_deadline  intake
 withdraw a1              A
+move +1d                 agent
+outage -5m -2m           timer
+clock-step 300           timer
 count                    intake
 start                    timer opening
 start signed             agent

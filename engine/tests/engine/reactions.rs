@@ -87,6 +87,7 @@ fn what_is_due_is_granted_when_asked() {
                 Due::StartOpening => "timer start",
                 Due::ElapseWindow => "timer elapse",
                 Due::DeemConfirmed => "timer deem",
+                Due::RecordOutage { .. } => panic!("no state alone tells of an outage"),
             };
             let granted = step(&mut world, &format!("+{minutes}m {command}"));
             assert!(!granted.expect("what is due is granted").is_empty());

@@ -18,6 +18,7 @@ use kaibiao_engine::{
 };
 use kaibiao_protocol::{
     command::{ObjectionKind, ProjectCommand},
+    deadline::MoveGround,
     event::ProjectEvent,
     ids::LotNo,
     moment::Moment,
@@ -186,6 +187,16 @@ pub(crate) fn command(world: &World, words: &[&str]) -> ProjectCommand {
         },
         "withdraw" => ProjectCommand::WithdrawBid { bid: bid(words.at(0)), reason: words.text() },
         "count" => ProjectCommand::CloseReceiving,
+        "move" => ProjectCommand::MoveDeadline {
+            deadline: moment(words.at(0)),
+            ground: if words.has("fault") { MoveGround::PlatformFault } else { MoveGround::Correction },
+            reason: words.text(),
+        },
+        "outage" => ProjectCommand::RecordOutage { from: moment(words.at(0)), until: moment(words.at(1)) },
+        "clock-step" => {
+            let step_ms = words.number(0);
+            ProjectCommand::RecordClockStep { step_ms, divergence_ms: step_ms }
+        }
         "start" => ProjectCommand::StartOpening { signature: words.has("signed").then(signature) },
         "order" => ProjectCommand::IssueOrder {
             epoch: words.number(0),
@@ -346,6 +357,8 @@ fn look(world: &World, what: &str) -> String {
     let project = &world.project;
     let words: Vec<&str> = what.split_whitespace().collect();
     match words.as_slice() {
+        ["deadline"] => project.spec().map_or("none".to_owned(), |spec| written(spec.deadline)),
+        ["counted-from"] => project.counted_from().map_or("never".to_owned(), written),
         ["status"] => project.status().map_or("absent".to_owned(), |status| wire(&status)),
         ["bid", name] => match project.bid_status(&bid(name)) {
             None => "none".to_owned(),

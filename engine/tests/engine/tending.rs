@@ -111,6 +111,8 @@ fn a_wake_is_kept_once_a_project_and_given_once_in_order() {
     assert!(wakes.set(&two, Some(moment("+1m"))));
     assert!(wakes.set(&one, Some(moment("+3m"))));
     assert_eq!(wakes.next(), Some(moment("+1m")));
+    let until = |at| wakes.until(moment(at)).collect::<Vec<_>>();
+    assert_eq!((until("+59s"), until("+1m"), until("+3m")), (vec![], vec![&two], vec![&two, &one]));
     assert_eq!(wakes.take_due(moment("+59s")), []);
     assert_eq!(wakes.take_due(moment("+5m")), [(moment("+1m"), two.clone()), (moment("+3m"), one.clone())]);
     assert_eq!((wakes.next(), wakes.take_due(moment("+9m"))), (None, Vec::new()));

@@ -34,6 +34,9 @@ pub struct Opening {
     /// Bids whose keys are being checked, or that are being unsealed or read, with the position of the
     /// last record when that began.
     in_hand: BTreeMap<BidId, u64>,
+    /// Keys for an order that is in force already, while its issue is not yet answered: whoever watches may be
+    /// faster than the answer.
+    early: Vec<KeysOffered>,
     /// Envelopes on their way.
     envelopes: BTreeMap<EnvelopeNo, KeysOffered>,
     /// Verdicts on their way into the record.
@@ -99,6 +102,9 @@ impl Opening {
                         self.look_soon(out);
                     }
                     Err(_) => retry(Later::Look, out),
+                }
+                for offered in std::mem::take(&mut self.early) {
+                    self.take_keys(offered, on, out);
                 }
             }
             OpeningInput::KeysArrived(offered) => self.take_keys(offered, on, out),
@@ -246,6 +252,11 @@ impl Opening {
     /// Takes keys up, or says why not: by whom, under which order, for which bid.
     fn take_keys(&mut self, offered: KeysOffered, on: &Committed<'_>, out: &mut Out) {
         let no = offered.no;
+        let in_force = on.project.order().is_some_and(|order| order.epoch == offered.epoch);
+        if self.issuing && in_force {
+            self.early.push(offered);
+            return;
+        }
         if let Err(refusal) = self.admit(&offered, on) {
             out.push(OpeningOutput::Answer { no, answer: Err(refusal) });
             return;

@@ -124,6 +124,7 @@ fn check_right<'a>(
     let counted = |project| facts_of(project).is_some_and(|(_, facts)| facts.counted);
     let may = match &asked.ask {
         Ask::StartOpening { .. }
+        | Ask::MoveDeadline { .. }
         | Ask::ExtendWindow { .. }
         | Ask::CloseWindow { .. }
         | Ask::AdmitBackup { .. }

@@ -112,13 +112,30 @@ impl RoomWatch {
             return ensure("own stream", false, || "an own event in a room".to_owned());
         };
         let at = notice.at;
-        let before_count =
-            matches!(event, RoomEvent::ProjectPublished { .. } | RoomEvent::ReceivingClosed { .. });
+        let before_count = matches!(
+            event,
+            RoomEvent::ProjectPublished { .. }
+                | RoomEvent::DeadlineMoved { .. }
+                | RoomEvent::OutageRecorded { .. }
+                | RoomEvent::ClockStepped { .. }
+                | RoomEvent::ReceivingClosed { .. }
+        );
         ensure("KB-3", self.is_counted() || before_count, || {
             format!("the room is told before the count: {event:?}")
         })?;
         match event {
             RoomEvent::ProjectPublished { .. } => self.steps_to(&[Stage::Nothing], Stage::Receiving, event),
+            RoomEvent::DeadlineMoved { from, deadline, .. } => {
+                let right = *from == self.deadline && from < deadline && !self.is_counted();
+                self.deadline = *deadline;
+                ensure("deadline", right, || {
+                    format!("the deadline is moved from {} to {}", shown(*from, self.deadline), deadline.0)
+                })
+            }
+            RoomEvent::OutageRecorded { from, until, .. } => ensure("deadline", from <= until, || {
+                format!("an outage that ended {} us before it began", from.micros_since(*until))
+            }),
+            RoomEvent::ClockStepped { .. } => Ok(()),
             RoomEvent::ReceivingClosed { lots, bidders } => {
                 self.steps_to(&[Stage::Receiving], Stage::Counted, event)?;
                 self.counted(at, lots, bidders)

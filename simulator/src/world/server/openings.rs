@@ -323,6 +323,7 @@ impl Node {
             project: project.clone(),
             kind: spec.kind,
             deadline: spec.deadline,
+            deadline_moves: state.deadline_moves().to_vec(),
             epoch: facts.epoch,
             lots: facts.lots.into_iter().collect(),
             opening_key: key_id(stock().opening.public()),
