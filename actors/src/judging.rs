@@ -243,9 +243,9 @@ fn code_of(fault: &FileFault) -> RefusalCode {
         FileFault::NoRoom => RefusalCode::NoRoom,
         FileFault::TooLarge => RefusalCode::TooLarge,
         FileFault::Unknown(_) => RefusalCode::Unknown,
-        FileFault::Gap { .. } | FileFault::Spoiled(_) | FileFault::Disk { .. } => {
-            RefusalCode::SealedBidDamaged
-        }
+        FileFault::Gap { .. } => RefusalCode::SealedBidDamaged,
+        // The platform's own disk: nobody's bid is damaged by that, and it may be handed in anew at once.
+        FileFault::Spoiled(_) | FileFault::Disk { .. } => RefusalCode::Busy,
     }
 }
 

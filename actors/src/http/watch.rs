@@ -51,6 +51,8 @@ async fn metrics(request: HttpRequest, desk: web::Data<Desk>) -> Result<HttpResp
     if !peer.is_some_and(|peer| desk.config.metrics_from.contains(&peer)) {
         return Err(Refused::code(RefusalCode::Unknown));
     }
+    let writes = desk.house.journal().meters().writing_ended.is_none();
+    desk.house.metrics().writing.set(i64::from(writes));
     let own = desk.meters.text(desk.sessions.count(), desk.sockets());
     let all = desk.house.metrics().text();
     Ok(HttpResponse::Ok()
