@@ -4,7 +4,12 @@
 //! Blocks on the disk where the bytes were not checked as they streamed in. Opens nothing: nobody here has a key.
 
 use kaibiao_engine::{directory::Directory, project::Project, reaction::judging::Claims};
-use kaibiao_protocol::{bid::BidFacts, digest::Digest, ids::OrganisationId, refusal::RefusalCode};
+use kaibiao_protocol::{
+    bid::BidFacts,
+    digest::Digest,
+    ids::{FileId, OrganisationId},
+    refusal::RefusalCode,
+};
 use kaibiao_sealed::{
     arrival::{Arrival, Arrived},
     certificate::CertificateUse,
@@ -70,7 +75,7 @@ pub(crate) fn check_with(
 ) -> Result<Checked, CheckEnd> {
     let arrived = match arrived {
         Some(arrived) => arrived,
-        None => read_again(files, one)?,
+        None => read_again(files, &one.file)?,
     };
     if arrived.size_bytes != one.size_bytes {
         return Err(RefusalCode::SealedBidDamaged.into());
@@ -90,8 +95,8 @@ pub(crate) fn check_with(
 }
 
 /// The whole file through the same check as a stream. Also what proves that restored bytes are whole.
-pub(crate) fn read_again(files: &dyn Files, one: &Final) -> Result<Arrived, CheckEnd> {
-    let file = files.open(&one.file).map_err(CheckEnd::Store)?;
+pub(crate) fn read_again(files: &dyn Files, file: &FileId) -> Result<Arrived, CheckEnd> {
+    let file = files.open(file).map_err(CheckEnd::Store)?;
     let mut arrival = Arrival::new();
     let mut piece = vec![0; at_once(file.bytes(), READ_AT_ONCE_BYTES)];
     let mut offset = 0;

@@ -15,9 +15,8 @@ use kaibiao_engine::{
 };
 use kaibiao_protocol::{
     bid::{BidFacts, PartName},
-    blob::Blob,
     digest::Digest,
-    ids::{BidId, CommandId, FileId, ProjectId, UploadId},
+    ids::{CommandId, FileId, ProjectId},
     moment::Moment,
     refusal::RefusalCode,
     view::UploadVerdict,
@@ -97,18 +96,7 @@ pub fn check_final(
 /// # Errors
 /// See [`CheckEnd`].
 pub fn read_again(files: &dyn Files, file: &FileId) -> Result<Arrived, CheckEnd> {
-    let one = Final {
-        project: "x".parse().expect("a project's name"),
-        upload: UploadId([0; 16]),
-        bid: BidId([0; 16]),
-        supplier: "x".parse().expect("an organisation's name"),
-        file: *file,
-        size_bytes: 0,
-        received_at: Moment(0),
-        contact: Blob::default(),
-        contact_digest: Digest([0; 32]),
-    };
-    Ok(final_checks::read_again(files, &ours(&one))?)
+    Ok(final_checks::read_again(files, file)?)
 }
 
 fn ours(one: &Final) -> crate::intake::Final {

@@ -1,21 +1,10 @@
-//! Restoring a sealed bid that the platform's store damaged: the supplier seals its backup again, with the
-//! recorded header and key, and hands the bytes in; they count if and only if they are those of the receipt.
+//! Restoring a sealed bid: the shell around [`Restoring`], which says what is to be done; here it is done.
 
-use kaibiao_engine::{
-    keeper::Machine,
-    project::{Project, ProjectMachine},
+use kaibiao_engine::reaction::{
+    judging::asker,
+    restoring::{Input, Output, Restored, Restoring, are_the_receipts},
 };
-use kaibiao_protocol::{
-    bid::BidFacts,
-    blob::Blob,
-    command::ProjectCommand,
-    digest::Digest,
-    ids::{BidId, FileId, OrganisationId},
-    moment::Moment,
-    refusal::{Refusal, RefusalCode},
-    role::{Asker, Reactor},
-    view::UploadVerdict,
-};
+use kaibiao_protocol::{bid::BidFacts, ids::FileId, refusal::RefusalCode, view::UploadVerdict};
 use kaibiao_sealed::arrival::Arrived;
 use tokio::sync::Semaphore;
 
@@ -23,108 +12,77 @@ use crate::{
     files::Files,
     final_checks::{CheckEnd, read_again},
     house::House,
-    intake::Final,
     messages::{AskProject, FinishUpload},
-    refusals::refuse,
 };
 
 /// Checks restored bytes and puts them in the place of the damaged ones.
 pub(crate) async fn restore(house: &House, turns: &Semaphore, upload: FinishUpload) -> UploadVerdict {
-    let (id, bid, file) = (upload.project.clone(), upload.bid, upload.file);
-    let refused = |refusal| UploadVerdict::Refused { refusal, notice: None };
-    let Some(project) = house.project(&id).await else { return refused(refuse(RefusalCode::Busy)) };
-    // Asked again because the answer was lost: these very bytes are the bid's already.
-    if holds(&project, &upload.supplier, &bid, &file) {
-        return UploadVerdict::Restored { bid };
-    }
-    // The ticket first: window and grace wait for whatever is stamped before their end.
-    let Some(ticket) = house.window_ticket(&id) else {
-        house.metrics().note_busy("opening");
-        return refused(refuse(RefusalCode::Busy));
-    };
-    let supplier = upload.supplier.clone();
-    let at = house.clock().now();
-    let tried = try_restore(house, turns, upload, &project, at).await;
-    drop(ticket);
-    let Err(refusal) = tried else { return UploadVerdict::Restored { bid } };
-    // Nobody knows whether they were taken: they stay.
-    if matches!(refusal.code, RefusalCode::Busy | RefusalCode::WritingEnded) {
-        return refused(refusal);
-    }
-    match house.project(&id).await {
-        Some(project) if !holds(&project, &supplier, &bid, &file) => {
-            let files = house.files().clone();
-            let deleting = tokio::task::spawn_blocking(move || files.delete(&file));
-            if let Ok(Err(fault)) = deleting.await {
-                tracing::warn!(%bid, %fault, "refused bytes could not be deleted");
+    let FinishUpload { project: id, bid, supplier, file, mut arrived, .. } = upload;
+    let mut core = Restoring::new(Restored { bid, supplier, file });
+    let mut ticket = None;
+    let mut out = Vec::new();
+    core.begin(&mut out);
+    loop {
+        let mut heard = None;
+        for output in out.drain(..) {
+            match output {
+                Output::LoadProject => heard = Some(Input::Loaded(house.project(&id).await)),
+                Output::Stamp => {
+                    ticket = house.window_ticket(&id);
+                    if ticket.is_none() {
+                        house.metrics().note_busy("opening");
+                    }
+                    // After the ticket, so that no stamp is older than its ticket.
+                    heard = Some(Input::Stamped(ticket.as_ref().map(|_| house.clock().now())));
+                }
+                Output::Check(facts) => {
+                    let (files, arrived) = (house.files().clone(), arrived.take());
+                    let _turn = turns.acquire().await;
+                    let checking =
+                        tokio::task::spawn_blocking(move || check(&*files, &file, arrived, &facts));
+                    let checked = checking.await.unwrap_or(Err(RefusalCode::SealedBidDamaged));
+                    heard = Some(Input::Checked(checked));
+                }
+                Output::Ask { command, at } => {
+                    let ask = AskProject { at: Some(at), ..AskProject::new(id.clone(), asker(), command) };
+                    heard = Some(Input::Answered(house.ask_project(ask).await));
+                }
+                Output::SettleTicket => drop(ticket.take()),
+                Output::DeleteFile => delete(house, file).await,
+                Output::Restored => return UploadVerdict::Restored { bid },
+                Output::Refused(refusal) => return UploadVerdict::Refused { refusal, notice: None },
             }
-            refused(refusal)
         }
-        Some(_) => UploadVerdict::Restored { bid },
-        None => refused(refuse(RefusalCode::Busy)),
+        core.handle(heard.expect("until its end, a restoring asks for one more input"), &mut out);
     }
 }
 
-/// Whether this file is where the supplier's bid lies.
-fn holds(project: &Project, supplier: &OrganisationId, bid: &BidId, file: &FileId) -> bool {
-    project.bid(bid).is_some_and(|bid| bid.facts.supplier == *supplier && bid.facts.file == *file)
-}
-
-async fn try_restore(
-    house: &House,
-    turns: &Semaphore,
-    upload: FinishUpload,
-    project: &Project,
-    at: Moment,
-) -> Result<(), Refusal> {
-    let own = project.bid(&upload.bid).filter(|bid| bid.facts.supplier == upload.supplier);
-    let facts = own.ok_or_else(|| refuse(RefusalCode::NoSuchBid))?.facts.clone();
-    let asker = Asker::Platform { reactor: Reactor::Intake };
-    let command =
-        ProjectCommand::RestoreBid { bid: upload.bid, file: upload.file, header_digest: facts.header_digest };
-    // Before any byte is read: whether a restored bid is wanted at all.
-    ProjectMachine::decide(project, &command, &asker, at)?;
-    let (id, files) = (upload.project.clone(), house.files().clone());
-    let checked = {
-        let _turn = turns.acquire().await;
-        let checking = tokio::task::spawn_blocking(move || check_restored(&*files, upload, &facts, at));
-        checking.await.map_err(|_| refuse(RefusalCode::SealedBidDamaged))?
-    };
-    checked.map_err(refuse)?;
-    house.ask_project(AskProject { at: Some(at), ..AskProject::new(id, asker, command) }).await.map(drop)
-}
-
-/// Byte for byte: the header by its digest, and through the statement in it every part. Blocks on the disk.
-fn check_restored(
+/// Byte for byte those of the receipt, and durable under their final name. Blocks on the disk.
+fn check(
     files: &dyn Files,
-    upload: FinishUpload,
+    file: &FileId,
+    arrived: Option<Arrived>,
     facts: &BidFacts,
-    at: Moment,
 ) -> Result<(), RefusalCode> {
-    let one = Final {
-        project: upload.project,
-        upload: upload.upload,
-        bid: upload.bid,
-        supplier: upload.supplier,
-        file: upload.file,
-        size_bytes: upload.size_bytes,
-        received_at: at,
-        contact: Blob::default(),
-        contact_digest: Digest([0; 32]),
-    };
-    let arrived: Arrived = match upload.arrived {
+    let arrived = match arrived {
         Some(arrived) => arrived,
-        None => read_again(files, &one).map_err(|end| match end {
+        None => read_again(files, file).map_err(|end| match end {
             CheckEnd::Refused(code) => code,
             CheckEnd::Store(_) => RefusalCode::SealedBidDamaged,
         })?,
     };
-    let same = arrived.header.header_digest == facts.header_digest
-        && arrived.size_bytes == facts.size_bytes
-        && arrived.header.part_facts() == facts.parts;
-    if !same {
+    let (header, parts) = (&arrived.header, arrived.header.part_facts());
+    if !are_the_receipts(facts, &header.header_digest, arrived.size_bytes, &parts) {
         return Err(RefusalCode::BackupDiffers);
     }
     // Synced and named for good; harmless where a crash came between this and the record.
-    files.finish(&one.file).map_err(|_| RefusalCode::SealedBidDamaged)
+    files.finish(file).map_err(|_| RefusalCode::SealedBidDamaged)
+}
+
+async fn delete(house: &House, file: FileId) {
+    let files = house.files().clone();
+    let deleting = tokio::task::spawn_blocking(move || files.delete(&file));
+    if let Ok(Err(fault)) = deleting.await {
+        tracing::warn!(%file, %fault, "refused bytes could not be deleted");
+    }
 }

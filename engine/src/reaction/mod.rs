@@ -8,14 +8,16 @@
 //! - [`opening`]: one opening, from its first order to the signed record.
 //! - [`tending`]: one project between its records: what to act on, when to look again.
 //! - [`wakes`]: the timer's table.
-
-pub mod opening;
-pub mod tending;
-pub mod wakes;
+//! - [`tickets`], [`reception`], [`judging`]: a final from its stamp to its verdict.
+//! - [`restoring`]: a damaged bid's bytes, handed in again.
 
 pub mod judging;
+pub mod opening;
 pub mod reception;
+pub mod restoring;
+pub mod tending;
 pub mod tickets;
+pub mod wakes;
 
 use kaibiao_protocol::{
     ids::BidId,

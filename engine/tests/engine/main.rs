@@ -24,6 +24,7 @@ mod race;
 mod reactions;
 mod receiving;
 mod record;
+mod restoring;
 mod room;
 mod script;
 mod tending;

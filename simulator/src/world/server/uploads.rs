@@ -5,15 +5,20 @@
 
 use kaibiao_actors::practice::read_again;
 use kaibiao_engine::{
-    keeper::{Machine, SideSpace},
-    project::{Project, ProjectMachine, UploadFate},
-    reaction::tending::Drain,
+    keeper::SideSpace,
+    project::{Project, UploadFate},
+    reaction::{
+        judging,
+        restoring::{self, Restored, Restoring, are_the_receipts},
+        tending::Drain,
+        tickets::TicketNo,
+    },
 };
 use kaibiao_protocol::{
-    command::ProjectCommand,
+    bid::BidFacts,
     ids::{BidId, FileId, OrganisationId, ProjectId, UploadId},
     refusal::{Refusal, RefusalCode},
-    role::{Asker, Reactor, Role},
+    role::Role,
     view::{ProjectStatus, UploadVerdict},
 };
 use serde::{Deserialize, Serialize};
@@ -48,8 +53,14 @@ pub(super) struct Upload {
     pub(super) verdict: Option<UploadVerdict>,
     /// What waits for the request in hand.
     turn: Option<Vec<(ConnId, u64, Bytes)>>,
-    /// The ticket of a restored bid, and who hears.
-    restoring: Option<(kaibiao_engine::reaction::tickets::TicketNo, ConnId)>,
+    restoring: Option<RestoreRun>,
+}
+
+/// A restored bid on its way, its ticket once it is taken, and who hears.
+struct RestoreRun {
+    core: Restoring,
+    ticket: Option<TicketNo>,
+    conn: ConnId,
 }
 
 impl Upload {
@@ -325,68 +336,90 @@ impl Node {
         self.send(conn, ToClient::NoUpload { upload, refusal });
     }
 
-    /// Restored bytes count if and only if they are those of the receipt. The ticket first: window and grace wait for
-    /// whatever is stamped before their end.
+    /// Restored bytes count if and only if they are those of the receipt.
     fn restore(&mut self, conn: ConnId, whole: Whole) {
-        let refused = |refusal| UploadVerdict::Refused { refusal, notice: None };
-        let waits = Waits { conn, upload: whole.upload };
-        let Some(project) = self.committed(&whole.project) else {
-            return self.tell_verdict(waits, &refused(refuse(RefusalCode::Busy)));
-        };
-        let own = project.bid(&whole.bid).filter(|bid| bid.facts.supplier == whole.supplier);
-        let Some(facts) = own.map(|bid| bid.facts.clone()) else {
-            return self.tell_verdict(waits, &refused(refuse(RefusalCode::NoSuchBid)));
-        };
-        if facts.file == whole.file {
-            return self.tell_verdict(waits, &UploadVerdict::Restored { bid: whole.bid });
-        }
-        let Some(ticket) = self.slot(&whole.project).envelopes.take(4_096) else {
-            return self.tell_verdict(waits, &refused(refuse(RefusalCode::Busy)));
-        };
-        let at = self.clock.now();
-        let asker = Asker::Platform { reactor: Reactor::Intake };
-        let command = ProjectCommand::RestoreBid {
-            bid: whole.bid,
-            file: whole.file,
-            header_digest: facts.header_digest,
-        };
-        let wanted = ProjectMachine::decide(&project, &command, &asker, at).map(drop);
-        let checked = wanted.and_then(|()| {
-            let arrived = read_again(&self.store.readable(self.now), &whole.file)
-                .map_err(|_| refuse(RefusalCode::SealedBidDamaged))?;
-            let same = arrived.header.header_digest == facts.header_digest
-                && arrived.size_bytes == facts.size_bytes
-                && arrived.header.part_facts() == facts.parts;
-            if !same {
-                return Err(refuse(RefusalCode::BackupDiffers));
-            }
-            self.store.finish_file(&whole.file).map_err(|_| refuse(RefusalCode::SealedBidDamaged))
-        });
-        if let Err(refusal) = checked {
-            self.store.delete_file(&whole.file);
-            self.settle_upload(&whole.upload, &refused(refusal.clone()));
-            self.tell_verdict(waits, &refused(refusal));
-            return self.settle(&whole.project, Drain::Envelopes, ticket);
-        }
+        let what = Restored { bid: whole.bid, supplier: whole.supplier, file: whole.file };
+        let core = Restoring::new(what);
+        let mut out = Vec::new();
+        core.begin(&mut out);
         if let Some(known) = self.uploads.get_mut(&whole.upload) {
-            known.restoring = Some((ticket, conn));
+            known.restoring = Some(RestoreRun { core, ticket: None, conn });
         }
-        let name = self.once(at);
-        let hearer = Hearer::Restore(whole.upload);
-        self.ask_project(ProjectAsk::new(whole.project, asker, at, name, command, hearer));
+        self.carry_out_restore(whole.upload, out);
     }
 
     pub(super) fn restore_told(&mut self, upload: UploadId, told: Told) {
-        let Some(known) = self.uploads.get_mut(&upload) else { return };
-        let Some((ticket, conn)) = known.restoring.take() else { return };
-        let (project, bid) = (known.noted.project.clone(), known.noted.bid);
-        let verdict = match told {
-            Ok(_) => UploadVerdict::Restored { bid },
-            Err(refusal) => UploadVerdict::Refused { refusal, notice: None },
+        self.restore_hears(upload, restoring::Input::Answered(told));
+    }
+
+    fn restore_hears(&mut self, upload: UploadId, input: restoring::Input) {
+        let Some(run) = self.uploads.get_mut(&upload).and_then(|known| known.restoring.as_mut()) else {
+            return;
         };
+        let mut out = Vec::new();
+        run.core.handle(input, &mut out);
+        self.carry_out_restore(upload, out);
+    }
+
+    fn carry_out_restore(&mut self, upload: UploadId, out: Vec<restoring::Output>) {
+        for output in out {
+            let Some(known) = self.uploads.get_mut(&upload) else { return };
+            let (project, bid, file) = (known.noted.project.clone(), known.noted.bid, known.noted.file);
+            let Some(run) = &mut known.restoring else { return };
+            match output {
+                restoring::Output::LoadProject => {
+                    let loaded = self.committed(&project);
+                    self.restore_hears(upload, restoring::Input::Loaded(loaded));
+                }
+                restoring::Output::Stamp => {
+                    let ticket = self.slot(&project).envelopes.take(4_096);
+                    let stamp = ticket.map(|_| self.clock.now());
+                    if let Some(run) =
+                        self.uploads.get_mut(&upload).and_then(|known| known.restoring.as_mut())
+                    {
+                        run.ticket = ticket;
+                    }
+                    self.restore_hears(upload, restoring::Input::Stamped(stamp));
+                }
+                restoring::Output::Check(facts) => {
+                    let checked = self.check_restored(&file, &facts);
+                    self.restore_hears(upload, restoring::Input::Checked(checked));
+                }
+                restoring::Output::Ask { command, at } => {
+                    let name = self.once(at);
+                    let hearer = Hearer::Restore(upload);
+                    self.ask_project(ProjectAsk::new(project, judging::asker(), at, name, command, hearer));
+                }
+                restoring::Output::SettleTicket => {
+                    if let Some(ticket) = run.ticket.take() {
+                        self.settle(&project, Drain::Envelopes, ticket);
+                    }
+                }
+                restoring::Output::DeleteFile => self.store.delete_file(&file),
+                restoring::Output::Restored => self.restore_ends(upload, UploadVerdict::Restored { bid }),
+                restoring::Output::Refused(refusal) => {
+                    self.restore_ends(upload, UploadVerdict::Refused { refusal, notice: None });
+                }
+            }
+        }
+    }
+
+    fn check_restored(&mut self, file: &FileId, facts: &BidFacts) -> Result<(), RefusalCode> {
+        let arrived =
+            read_again(&self.store.readable(self.now), file).map_err(|_| RefusalCode::SealedBidDamaged)?;
+        let (header, parts) = (&arrived.header, arrived.header.part_facts());
+        if !are_the_receipts(facts, &header.header_digest, arrived.size_bytes, &parts) {
+            return Err(RefusalCode::BackupDiffers);
+        }
+        self.store.finish_file(file).map_err(|_| RefusalCode::SealedBidDamaged)
+    }
+
+    fn restore_ends(&mut self, upload: UploadId, verdict: UploadVerdict) {
+        let run = self.uploads.get_mut(&upload).and_then(|known| known.restoring.take());
         self.settle_upload(&upload, &verdict);
-        self.tell_verdict(Waits { conn, upload }, &verdict);
-        self.settle(&project, Drain::Envelopes, ticket);
+        if let Some(RestoreRun { conn, .. }) = run {
+            self.tell_verdict(Waits { conn, upload }, &verdict);
+        }
     }
 }
 
