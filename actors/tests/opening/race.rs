@@ -1,6 +1,9 @@
 //! The race at the deadline over real parts: some thousand finals to one project in the 50 ms around its deadline.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    task::Poll,
+};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use kaibiao_actors::messages::UploadPurpose;
@@ -89,13 +92,14 @@ async fn thousands_of_finals_around_the_deadline_get_one_signed_verdict_each_and
                     let house = &world.house;
                     let mut one = Box::pin(async move { (number, house.finish_upload(finish).await) });
                     // Polled at once: that is when it is stamped.
-                    match futures_util::poll!(&mut one) {
-                        std::task::Poll::Ready((number, verdict)) => {
+                    let first = std::future::poll_fn(|context| Poll::Ready(one.as_mut().poll(context)));
+                    match first.await {
+                        Poll::Ready((number, verdict)) => {
                             assert!(is_busy(&verdict), "{verdict:?}");
                             busy += 1;
                             again.push(number);
                         }
-                        std::task::Poll::Pending => handing.push(one),
+                        Poll::Pending => handing.push(one),
                     }
                 }
             }
