@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Messages under way to a person who does not read, before the server can write no more.
-pub const WINDOW_MESSAGES_MAX: u32 = 32;
+pub const WINDOW_MESSAGES_MAX: u32 = 12;
 
 /// The connections.
 pub struct Network {

@@ -90,6 +90,8 @@ pub struct Plan {
     pub seed: u64,
     /// Of which kind.
     pub profile: Profile,
+    /// Whether the first project's deadline is the very instant of a final: the last that was in time is late then.
+    pub deadline_on_a_final: bool,
     /// The projects, by number from 0.
     pub projects: Vec<ProjectPlan>,
     /// What happens, in the order of the instants.
@@ -364,6 +366,17 @@ impl Plan {
         self.deeds.iter().any(|deed| {
             let What::Befalls { trouble: Trouble::Platform(fault) } = &deed.what else { return false };
             matches!(fault, Fault::WallClock { .. } | Fault::ClockSlew { .. })
+        })
+    }
+
+    /// Whether stored files are damaged, or kept from being read.
+    pub fn harms_the_store(&self) -> bool {
+        self.deeds.iter().any(|deed| match &deed.what {
+            What::Befalls { trouble: Trouble::BitFlip { .. } } => true,
+            What::Befalls { trouble: Trouble::Platform(fault) } => {
+                matches!(fault, Fault::StoreTrouble { .. } | Fault::BitFlip { .. })
+            }
+            _ => false,
         })
     }
 

@@ -10,7 +10,7 @@ use kaibiao_protocol::{
 use super::{
     kernel::Kernel,
     plan::{Deed, Plan, Trouble, What, Who},
-    run::{Found, run_told},
+    run::{Found, exact, run_told},
     schedule::Instant,
 };
 
@@ -18,6 +18,7 @@ use super::{
 ///
 /// `plan` is what is told, shrunk or not; it is played once more to tell what was heard.
 pub fn story(plan: &Plan, found: &Found) -> String {
+    let plan = &exact(plan);
     let mut text = String::new();
     let (_, told) = run_told(plan);
     let _ = writeln!(text, "{}", found.broken);

@@ -208,10 +208,9 @@ impl Journal<'_> {
             }
             (Asker::Platform { .. }, _) => false,
         };
-        // By an event of this very stamp, or of an earlier one where asking again changes nothing.
-        let found = |like: &dyn Fn(&ProjectEvent) -> bool| {
-            self.events().any(|(stamp, event)| stamp <= at && like(event))
-        };
+        // By an event of this very stamp, or of any where asking again changes nothing: of two under way the one
+        // stamped later may be decided first.
+        let found = |like: &dyn Fn(&ProjectEvent) -> bool| self.events().any(|(_, event)| like(event));
         let exactly = |like: &dyn Fn(&ProjectEvent) -> bool| {
             self.events().any(|(stamp, event)| stamp == at && like(event))
         };

@@ -71,6 +71,8 @@ pub(crate) struct Oracle {
     projects: Vec<ProjectFacts>,
     /// Whether the server's clock shows the world's time throughout.
     clock_holds: bool,
+    /// Whether the plan damages stored files or keeps them from being read.
+    store_fails: bool,
     /// By connection; `None` before [`ConnId`] 1.
     lines: Vec<Option<Line>>,
     streams: Streams,
@@ -111,6 +113,7 @@ impl Oracle {
                 .map(|spec| ProjectFacts { spec, published: false, counted: false })
                 .collect(),
             clock_holds: !plan.moves_clocks(),
+            store_fails: plan.harms_the_store(),
             lines: Vec::new(),
             streams: Streams::default(),
             finals: Finals::default(),
@@ -189,6 +192,12 @@ impl Oracle {
     /// The server serves although a bad disk lost half of what was durable.
     pub(crate) fn started_without_its_journal(&mut self) {
         self.note(ensure("start", false, || "the server starts from half a journal".to_owned()));
+    }
+
+    /// The latest stamp of a bid of the project that was received.
+    pub(crate) fn last_received(&self, project: usize) -> Option<Moment> {
+        let received = |one: &&finals::Final| matches!(one.verdict, Some(UploadVerdict::Received { .. }));
+        self.finals.of(project).filter(received).filter_map(|one| one.stamp).max()
     }
 
     /// The bid that a supplier was told last that it was received.
@@ -291,6 +300,7 @@ impl Oracle {
             watch.take(
                 &heard.notice,
                 &Seen {
+                    store_fails: self.store_fails,
                     clock_holds: self.clock_holds,
                     outages: &self.outages,
                     finals: &self.finals,
@@ -338,6 +348,8 @@ impl Oracle {
 
 /// What a room's watch may look at besides its frames.
 pub(crate) struct Seen<'a> {
+    /// Whether the plan damages stored files or keeps them from being read.
+    pub(crate) store_fails: bool,
     pub(crate) clock_holds: bool,
     pub(crate) outages: &'a [Outage],
     pub(crate) finals: &'a Finals,

@@ -293,6 +293,15 @@ impl RoomWatch {
             format!("{bid} becomes {status:?} where the room is {stage:?}")
         })?;
         let step = || format!("{bid} goes from {was:?} to {status:?}");
+        let lost = match status {
+            BidStatus::Failed { cause, .. } | BidStatus::Settled { cause } => {
+                matches!(cause, FailureCause::DamagedStore | FailureCause::PlatformFault)
+            }
+            _ => false,
+        };
+        ensure("durable", !lost || seen.store_fails, || {
+            format!("{}: its bytes are gone, and nobody harmed them", step())
+        })?;
         match status {
             BidStatus::NotOpened => ensure("opening", false, step),
             BidStatus::AwaitingKeys => {

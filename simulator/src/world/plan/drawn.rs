@@ -28,7 +28,9 @@ pub(super) fn plan(seed: u64, profile: Profile) -> Plan {
     for (no, deed) in (0..).zip(&mut deeds) {
         deed.no = no;
     }
-    Plan { seed, profile, projects, deeds }
+    let mut draw = Draw::new(seed).named("deadline on a final");
+    let deadline_on_a_final = profile == Profile::Deadline && draw.per_mille(100);
+    Plan { seed, profile, deadline_on_a_final, projects, deeds }
 }
 
 struct Drawing {
@@ -329,10 +331,10 @@ impl Drawing {
             supplier => Who::Supplier(supplier as usize - 2),
         };
         let kinds: &[u8] = match self.profile {
-            Profile::Deadline => &[0, 1, 2, 2, 3, 4, 5, 6, 7, 8, 17],
+            Profile::Deadline => &[0, 1, 2, 2, 3, 4, 5, 6, 7, 8, 11, 11, 17, 18],
             Profile::Opening => &[0, 0, 7, 8, 9, 10, 11, 12, 12, 14, 5],
             Profile::Life => &[0, 1, 2, 7, 13, 13, 15, 14, 16, 16, 12],
-            Profile::Crash => &[0, 1, 18, 18, 18, 17, 19, 6, 7],
+            Profile::Crash => &[0, 1, 18, 18, 18, 17, 19, 6, 7, 11],
         };
         let kind = *draw.one_of(kinds);
         let fault = match kind {
