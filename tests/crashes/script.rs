@@ -159,8 +159,9 @@ impl Play<'_> {
 
     async fn hand_in(&mut self, session: &Session, no: usize, turn: usize) {
         // A disk that fails may refuse a file; then it is handed in anew.
+        let mut known = None;
         for _ in 0..20 {
-            let id = draw_upload_id();
+            let id = known.take().unwrap_or_else(draw_upload_id);
             let pieces = Arc::new(FilePieces::open(&self.cast.suppliers[no].bids[turn]).unwrap());
             let upload = self.upload(no, id, pieces, u64::MAX);
             let uploading = again("handing in", async || session.upload(&upload, &mut |_| {}).await);
@@ -175,6 +176,8 @@ impl Play<'_> {
                 UploadVerdict::Refused { refusal, notice: None } => {
                     let passes = may_pass(refusal.code) || refusal.code == RefusalCode::Unknown;
                     assert!(self.disk_may_fail && passes, "a bid in time is taken: {refusal:?}");
+                    // Whether it was written, the next start tells: the same upload is sent again.
+                    known = (refusal.code == RefusalCode::WritingEnded).then_some(id);
                 }
                 // The platform could not keep the bytes, whatever it tried: a signed word of it is held too.
                 UploadVerdict::Refused { refusal, notice: Some(_) }
