@@ -100,3 +100,23 @@ async fn a_final_stamped_before_a_crash_takes_no_more_bytes_and_keeps_its_stamp(
     assert_eq!(verdict["verdict"], "received", "{verdict}");
     assert!(verdict["receipt"].as_str().unwrap().contains(&stamp.0.to_string()), "{verdict}");
 }
+
+#[actix_web::test]
+async fn an_upload_whose_file_a_power_cut_took_before_its_first_sync_begins_anew() {
+    let world = World::new().await;
+    let bytes = bid(&world);
+    {
+        let session = world.by_token(&Holder::new("mingde", 1)).await;
+        let upload = Upload::new(&world, &session, 1);
+        upload.create(bytes.len()).await;
+        // The note is durable; that there is a file, nobody has synced.
+        let file = serde_json::from_value(row(&world, &upload)["file"].clone()).unwrap();
+        world.running.house().files().delete(&file).unwrap();
+    }
+    let world = world.restart().await;
+    let session = world.by_token(&Holder::new("mingde", 1)).await;
+    let upload = Upload::new(&world, &session, 1);
+    assert_eq!(upload.offset().await, 0, "it is not taken for whole");
+    let verdict: Value = upload.patch(0, &bytes).await.json().await.unwrap();
+    assert_eq!(verdict["verdict"], "received", "{verdict}");
+}
