@@ -44,7 +44,7 @@ pub(crate) async fn restore(house: &House, turns: &Semaphore, upload: FinishUplo
                     heard = Some(Input::Checked(checked));
                 }
                 Output::Ask { command, at } => {
-                    let ask = AskProject { at: Some(at), ..AskProject::new(id.clone(), asker(), command) };
+                    let ask = AskProject { at: Some(at), ..AskProject::new(id.clone(), asker(), *command) };
                     heard = Some(Input::Answered(house.ask_project(ask).await));
                 }
                 Output::SettleTicket => drop(ticket.take()),

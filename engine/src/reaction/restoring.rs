@@ -68,7 +68,7 @@ pub enum Output {
     /// Ask the project, stamped so; say [`Input::Answered`].
     Ask {
         /// The command.
-        command: ProjectCommand,
+        command: Box<ProjectCommand>,
         /// The stamp.
         at: Moment,
     },
@@ -155,7 +155,7 @@ impl Restoring {
             },
             (State::Checking(command, at), Input::Checked(Ok(()))) => {
                 self.state = State::Asking;
-                out.push(Output::Ask { command: *command, at });
+                out.push(Output::Ask { command, at });
             }
             (State::Checking(..), Input::Checked(Err(code))) => {
                 self.refuse(refuse(code, RulePack::default()), out);

@@ -59,8 +59,10 @@ fn said(out: &[Output]) -> String {
         Output::LoadProject => "load".to_owned(),
         Output::Stamp => "stamp".to_owned(),
         Output::Check(facts) => format!("check {}", facts.supplier),
-        Output::Ask { command: ProjectCommand::RestoreBid { .. }, .. } => "ask restore_bid".to_owned(),
-        Output::Ask { command, .. } => panic!("a restoring asks for no {command:?}"),
+        Output::Ask { command, .. } => match **command {
+            ProjectCommand::RestoreBid { .. } => "ask restore_bid".to_owned(),
+            _ => panic!("a restoring asks for no {command:?}"),
+        },
         Output::SettleTicket => "settle".to_owned(),
         Output::DeleteFile => "delete".to_owned(),
         Output::Restored => "restored".to_owned(),

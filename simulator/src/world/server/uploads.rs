@@ -388,7 +388,7 @@ impl Node {
                 restoring::Output::Ask { command, at } => {
                     let name = self.once(at);
                     let hearer = Hearer::Restore(upload);
-                    self.ask_project(ProjectAsk::new(project, judging::asker(), at, name, command, hearer));
+                    self.ask_project(ProjectAsk::new(project, judging::asker(), at, name, *command, hearer));
                 }
                 restoring::Output::SettleTicket => {
                     if let Some(ticket) = run.ticket.take() {
