@@ -34,6 +34,7 @@ use crate::{
     files::{FileFault, Files, LocalFiles},
     house::{self, House, HouseParts},
     http::{self, Desk, uploads::Ledger, uploads::LedgerFault},
+    intake::last_stamp,
     journal::{Journal, JournalFault, SqliteJournal},
     keys::{KeyFault, PlatformKeys},
 };
@@ -199,7 +200,7 @@ impl Opened {
         let data = DataDir::open(folder)?;
         let journal = SqliteJournal::open(&data.journal())?;
         tracing::info!(report = ?journal.report(), "the journal is open");
-        let clock = clock(journal.last_moment())?;
+        let clock = clock(last_stamp(&journal)?)?;
         let keys = Arc::new(PlatformKeys::open(&data.keys(), &journal, &clock)?);
         let files = Arc::new(LocalFiles::open(&data.files())?);
         Ok(Self { data, journal: Arc::new(journal), clock, keys, files })

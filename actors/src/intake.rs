@@ -35,6 +35,7 @@ pub(crate) use kaibiao_engine::reaction::judging::Final;
 
 use crate::{
     house::{House, StartFault},
+    journal::Journal,
     judging::{End, judge, paper},
     limits::{FINALS_CHECKED_MAX, FINALS_MAX, FINALS_OF_SUPPLIER_MAX},
     messages::{AskProject, FinishUpload, UploadPurpose},
@@ -99,15 +100,7 @@ impl Intake {
     /// when this returns; their verdicts follow.
     pub(crate) async fn resume(&self, house: &House) -> Result<(), StartFault> {
         let journal = house.journal().clone();
-        let reading = tokio::task::spawn_blocking(move || {
-            let mut found = Vec::new();
-            for key in journal.side_keys(SideSpace::StagedFinal, "")? {
-                if let Some(row) = journal.side(SideSpace::StagedFinal, &key)? {
-                    found.push(serde_json::from_slice(&row).map_err(|_| StartFault::StagedFinal(key))?);
-                }
-            }
-            Ok::<Vec<Final>, StartFault>(found)
-        });
+        let reading = tokio::task::spawn_blocking(move || staged_finals(&*journal));
         for one in reading.await.map_err(|_| StartFault::NoThread)?? {
             let ticket = self.desk(&one.project).take_for(&one.supplier, usize::MAX, usize::MAX);
             let ticket = ticket.expect("a restart's own finals are not limited").until_verdict();
@@ -234,6 +227,24 @@ impl Intake {
             }
         }
     }
+}
+
+/// The finals that wait for their verdict, stamped and durable. Blocks on the disk.
+fn staged_finals(journal: &dyn Journal) -> Result<Vec<Final>, StartFault> {
+    let mut found = Vec::new();
+    for key in journal.side_keys(SideSpace::StagedFinal, "")? {
+        if let Some(row) = journal.side(SideSpace::StagedFinal, &key)? {
+            found.push(serde_json::from_slice(&row).map_err(|_| StartFault::StagedFinal(key))?);
+        }
+    }
+    Ok(found)
+}
+
+/// The latest stamp that anything durable carries: a record of the journal, or a final that has none yet. Every stamp to
+/// come is later, or a restart with a clock set back would put a later final before an earlier one. Blocks on the disk.
+pub(crate) fn last_stamp(journal: &dyn Journal) -> Result<Option<Moment>, StartFault> {
+    let staged = staged_finals(journal)?.into_iter().map(|one| one.received_at).max();
+    Ok(journal.last_moment().max(staged))
 }
 
 struct Work {

@@ -79,8 +79,9 @@ impl Node {
             publish(&mut journal, projects);
         }
         let last_moment = journal.last_moment();
-        let (clock, hands) = Clock::steppable_after(wall, last_moment).map_err(NoStart::again)?;
         let stamped = staged_finals(&journal)?;
+        let last_stamp = last_moment.max(stamped.iter().map(|one| one.received_at).max());
+        let (clock, hands) = Clock::steppable_after(wall, last_stamp).map_err(NoStart::again)?;
         let uploads = uploads(&journal, &SimFiles::new(disk), &stamped)?;
         let (directory, trust) = directory(&journal)?;
         let mut heads = BTreeMap::new();
