@@ -10,6 +10,8 @@ use kaibiao_protocol::{
     view::{RoomEvent, RoomView, ViewEvent},
 };
 
+use kaibiao_sealed::record::RecordFacts;
+
 use super::{
     ProjectFacts, View, ensure, holds_price, keys::Meant, place_of, stamps::Stamps, streams::Streams,
 };
@@ -82,7 +84,7 @@ pub(crate) fn judge(
     let Response::Ok { ok, .. } = response else { return Ok(()) };
     let facts_of =
         |project: &ProjectId| place_of(project, projects).map(|number| (number, &projects[number]));
-    check_right(asked, who, facts_of)?;
+    check_right(asked, who)?;
     match ok {
         Answer::Done { at } => stamps.given(*at, asked.floor),
         Answer::Room { view } => {
@@ -105,7 +107,17 @@ pub(crate) fn judge(
             }
             Ok(())
         }
-        Answer::Record { .. } | Answer::Contacts { .. } | Answer::Receipt { .. } => Ok(()),
+        Answer::Record { text, .. } => {
+            let Ask::Record { project } = &asked.ask else { return mismatched() };
+            let Some((_, facts)) = facts_of(project) else { return mismatched() };
+            let record = serde_json::from_str::<serde_json::Value>(text).ok();
+            let record =
+                record.and_then(|mut text| serde_json::from_value::<RecordFacts>(text["record"].take()).ok());
+            ensure("rights", record.is_some_and(|record| record.published_at >= facts.spec.deadline), || {
+                format!("{who:?} got a record that was not published")
+            })
+        }
+        Answer::Contacts { .. } | Answer::Receipt { .. } => Ok(()),
         Answer::Time { .. } | Answer::Subscribed { .. } => Ok(()),
     }
 }
@@ -114,14 +126,9 @@ fn mismatched() -> Holds {
     ensure("answer", false, || "an answer does not fit what was asked".to_owned())
 }
 
-fn check_right<'a>(
-    asked: &Asked,
-    who: Who,
-    facts_of: impl Fn(&ProjectId) -> Option<(usize, &'a ProjectFacts)>,
-) -> Holds {
+fn check_right(asked: &Asked, who: Who) -> Holds {
     let agent = who == Who::Agent;
     let supplier = matches!(who, Who::Supplier(_));
-    let counted = |project| facts_of(project).is_some_and(|(_, facts)| facts.counted);
     let may = match &asked.ask {
         Ask::StartOpening { .. }
         | Ask::MoveDeadline { .. }
@@ -132,8 +139,8 @@ fn check_right<'a>(
         | Ask::AnswerObjection { .. }
         | Ask::EndOpening { .. } => agent,
         Ask::Contacts { .. } => agent,
-        // Whoever asks in the instant of the publication may hear of it by the answer first.
-        Ask::Record { project } => counted(project),
+        // Whoever asks may hear of the publication by the answer first: what it holds is judged with it.
+        Ask::Record { .. } => true,
         Ask::WithdrawBid { .. }
         | Ask::Object { .. }
         | Ask::ReleaseKeys { .. }

@@ -81,13 +81,16 @@ pub(crate) struct Final {
     pub(crate) stamp: Option<Moment>,
     /// Refused before it was a final.
     at_the_door: Option<RefusalCode>,
+    /// Told, since its last byte was last sent, that the disk has no room: nothing of it is kept, and whoever does not come
+    /// again has been answered.
+    no_room: bool,
 }
 
 impl Finals {
     /// Uploads whose last byte was sent and that have neither verdict nor refusal.
     pub(crate) fn open(&self) -> impl Iterator<Item = &Final> {
         let sent = self.finals.values().filter(|one| !one.sent.is_empty());
-        sent.filter(|one| one.verdict.is_none() && one.at_the_door.is_none())
+        sent.filter(|one| one.verdict.is_none() && one.at_the_door.is_none() && !one.no_room)
     }
 
     /// Every upload of a project.
@@ -106,8 +109,15 @@ impl Finals {
     }
 
     pub(crate) fn begins(&mut self, handed: Handed) {
-        let new =
-            Final { handed, sent: Vec::new(), floor: None, verdict: None, stamp: None, at_the_door: None };
+        let new = Final {
+            handed,
+            sent: Vec::new(),
+            floor: None,
+            verdict: None,
+            stamp: None,
+            at_the_door: None,
+            no_room: false,
+        };
         self.finals.insert(new.handed.upload, new);
     }
 
@@ -124,6 +134,7 @@ impl Finals {
             if one.sent.is_empty() {
                 one.floor = latest;
             }
+            one.no_room = false;
             one.sent.push((now, conn, None));
         }
     }
@@ -204,6 +215,10 @@ impl Finals {
         let Some(one) = self.finals.get_mut(&upload) else { return Ok(()) };
         match refusal.code {
             RefusalCode::OffsetMismatch | RefusalCode::Unknown => return Ok(()),
+            RefusalCode::NoRoom => {
+                one.no_room = true;
+                return Ok(());
+            }
             code if is_passing(code) => return Ok(()),
             _ => {}
         }

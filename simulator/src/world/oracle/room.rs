@@ -377,7 +377,20 @@ impl RoomWatch {
                 ensure("window", at >= closes_at, || {
                     format!("the window elapsed {} us before its end", closes_at.micros_since(at))
                 })?;
-                let Some(order_at) = self.order_at.filter(|_| seen.clock_holds) else { return Ok(()) };
+                // Where nobody is awaited any more, nobody loses time that was not served.
+                let waits = |desk: &&Desk| match desk.status {
+                    BidStatus::AwaitingKeys | BidStatus::Failed { .. } | BidStatus::AwaitingBackup { .. } => {
+                        true
+                    }
+                    BidStatus::NotOpened
+                    | BidStatus::Unsealing
+                    | BidStatus::Unsealed
+                    | BidStatus::Settled { .. } => false,
+                };
+                let awaited = self.desks.values().any(|desk| waits(&desk));
+                let Some(order_at) = self.order_at.filter(|_| seen.clock_holds && awaited) else {
+                    return Ok(());
+                };
                 // What was served of it, seen from outside.
                 let served_us = at.micros_since(order_at) - seen.down_us(order_at, at);
                 let due_us = i64::from(self.minutes) * 60_000_000;
