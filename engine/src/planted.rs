@@ -65,10 +65,6 @@ wrongs! {
     DecideOnCommitted = "decide-on-committed",
     /// The last event of a batch is not written.
     LastEventLost = "last-event-lost",
-    /// A refusal leaves before the batch it rests on is durable.
-    RefusalBeforeAppend = "refusal-before-append",
-    /// A command sent again under its id is decided anew.
-    RepeatDecidedAnew = "repeat-decided-anew",
 
     // The journal.
     /// An append is acknowledged before it is synced.

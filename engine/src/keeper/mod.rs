@@ -318,7 +318,7 @@ impl<M: Machine> Keeper<M> {
             out.push(Output::Answer { no, answer: Err(refuse(RefusalCode::Busy, RulePack::default())) });
             return;
         }
-        let again = command_id.filter(|id| self.commands.knows(id) && !planted(Planted::RepeatDecidedAnew));
+        let again = command_id.filter(|id| self.commands.knows(id));
         let state = if planted(Planted::DecideOnCommitted) { &*self.committed } else { &self.speculative };
         let outcome = match again {
             Some(id) => Outcome::Again(id),
@@ -328,12 +328,6 @@ impl<M: Machine> Keeper<M> {
                 Err(refusal) => Outcome::Refused(refusal),
             },
         };
-        if planted(Planted::RefusalBeforeAppend)
-            && let Outcome::Refused(refusal) = outcome
-        {
-            out.push(Output::Answer { no, answer: Err(refusal) });
-            return;
-        }
         self.waiting.push_back(Entry { no, at, outcome });
         if self.flight.is_empty() {
             self.advance(out);
