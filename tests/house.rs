@@ -131,7 +131,12 @@ fn no_shipped_target_turns_on_a_planted_wrong() {
             let path = file.expect("a folder can be listed").path();
             let text = std::fs::read_to_string(&path).expect("scripts are text");
             for line in text.lines().filter(|line| line.contains("planted")) {
-                assert!(line.contains("cargo test") || line.contains("cargo clippy"), "{path:?}: {line}");
+                assert!(
+                    line.trim_start().starts_with('#')
+                        || line.contains("cargo test")
+                        || line.contains("cargo clippy"),
+                    "{path:?}: {line}"
+                );
             }
         }
     }

@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use kaibiao_bidder::{
@@ -31,9 +32,11 @@ use crate::host::{Host, Turn, copy};
 pub(crate) const PROJECT: &str = "KX-00823";
 /// How long the record may be confirmed.
 pub(crate) const CONFIRM_MINUTES: i64 = 10;
-/// How long before the deadline the people are made known, and a play begins; less than a session may idle.
-const KNOWN_BEFORE_MINUTES: i64 = 30;
-const BEFORE_MINUTES: i64 = 12;
+/// How long before the deadline the people are made known; a play begins at once after that, lest the time between
+/// counts as an outage before the deadline.
+const KNOWN_BEFORE_MINUTES: i64 = 12;
+/// How much later than the last stamp of what was made known a play begins.
+const PLAY_AFTER_MS: i64 = 5_000;
 const AGENT: &str = "lin";
 
 /// A supplier at its desk.
@@ -49,6 +52,7 @@ pub(crate) struct Supplier {
 pub(crate) struct Cast {
     folder: TempDir,
     pub(crate) deadline: Moment,
+    begins: Moment,
     pub(crate) suppliers: Vec<Supplier>,
     /// As every frame spells them.
     pub(crate) prices: Vec<String>,
@@ -70,16 +74,18 @@ impl Cast {
         let folder = tempfile::tempdir().unwrap();
         // Over by every client's own clock.
         let deadline = Moment(now().0 / 1_000_000 * 1_000_000);
+        let known = deadline.plus_ms(-60_000 * KNOWN_BEFORE_MINUTES);
         let mut cast = Self {
             folder,
             deadline,
+            begins: known,
             suppliers: Vec::new(),
             prices: Vec::new(),
             receipt_key: [0; 32],
             password: draw_upload_id().to_string(),
         };
         let data = cast.folder.path().join("data");
-        let known = deadline.plus_ms(-60_000 * KNOWN_BEFORE_MINUTES);
+        let started = Instant::now();
         let host = Host::start(&data, known, None).await;
         // Answered once there is a server.
         host.turn(Turn::Minutes(0)).await;
@@ -89,12 +95,14 @@ impl Cast {
         cast.receipt_key = view.receipt_key.0.as_slice().try_into().unwrap();
         cast.people(&data, &view).await;
         assert!(host.stop().await);
+        let took_ms = i64::try_from(started.elapsed().as_millis()).unwrap();
+        cast.begins = known.plus_ms(took_ms + PLAY_AFTER_MS);
         cast
     }
 
     /// When the server's clock begins in every play.
     pub(crate) fn begins(&self) -> Moment {
-        self.deadline.plus_ms(-60_000 * BEFORE_MINUTES)
+        self.begins
     }
 
     pub(crate) fn project(&self) -> ProjectId {

@@ -117,6 +117,7 @@ pub(crate) async fn play(cast: &Cast, host: &Host, disk_may_fail: bool) -> Held 
 
     let agent = cast.agent(&url).await;
     let agents_room = agent.room(cast.project());
+    until_counted(host, &agents_room, &sessions).await;
     let mut hearing = actix_web::rt::spawn(hear(agents_room.clone()));
     let unsealing: Vec<JoinHandle<()>> = (0..3).map(|no| play.unseal(&sessions[no], no)).collect();
     for unsealed in unsealing {
@@ -134,6 +135,25 @@ pub(crate) async fn play(cast: &Cast, host: &Host, disk_may_fail: bool) -> Held 
     play.told_again(&sessions).await;
     let room = again("the room", async || agents_room.view().await).await;
     Held { finals: play.finals, withdrawn, record, heard, room }
+}
+
+/// An outage over the deadline holds the count, so that the agent may move it. Here nobody does, and the time goes by;
+/// not all at once, for the sessions are to outlive it.
+async fn until_counted(host: &Host, room: &Room, sessions: &[Session]) {
+    for _ in 0..4 {
+        for _ in 0..40 {
+            let view = again("the room", async || room.view().await).await;
+            if view.status != ProjectStatus::Receiving {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        host.turn(Turn::Minutes(11)).await;
+        for session in sessions {
+            again("a session", async || session.projects("", 0).await).await;
+        }
+    }
+    panic!("the bids are not counted");
 }
 
 impl Play<'_> {

@@ -275,9 +275,9 @@ impl Hall {
     /// Changes one bit of the platform's copy of a sealed bid.
     pub(crate) fn damage_stored(&self, bid: &str) {
         let wanted = fs::read(self.file(bid)).unwrap();
-        let stored = find(&self.file("data"), &wanted).expect("the bid is stored as it was handed in");
-        let mut bytes = wanted;
-        *bytes.last_mut().unwrap() ^= 1;
+        let (stored, at) = find(&self.file("data"), &wanted).expect("the bid is stored as it was handed in");
+        let mut bytes = fs::read(&stored).unwrap();
+        bytes[at + wanted.len() - 1] ^= 1;
         fs::write(stored, bytes).unwrap();
     }
 
@@ -311,14 +311,19 @@ async fn admit(room: &Room, count: usize) -> BTreeMap<String, FailureCause> {
     causes
 }
 
-/// The file below a folder that has these bytes.
-fn find(folder: &Path, wanted: &[u8]) -> Option<PathBuf> {
+/// The file below a folder that holds these bytes, and where in it.
+fn find(folder: &Path, wanted: &[u8]) -> Option<(PathBuf, usize)> {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).find_map(|path| {
         if path.is_dir() {
             return find(&path, wanted);
         }
         let about = fs::metadata(&path).ok().filter(|about| about.is_file())?;
-        let same = about.len() == wanted.len() as u64 && fs::read(&path).ok()? == wanted;
-        same.then_some(path)
+        if about.len() < wanted.len() as u64 {
+            return None;
+        }
+        // A small bid shares its file with others.
+        let bytes = fs::read(&path).ok()?;
+        let first = |at: &usize| bytes[*at] == wanted[0] && bytes[*at..].starts_with(wanted);
+        (0..=bytes.len() - wanted.len()).find(first).map(|at| (path, at))
     })
 }
