@@ -73,10 +73,6 @@ wrongs! {
     HeadBeforeRecords = "head-before-records",
     /// The head is not written.
     HeadNotWritten = "head-not-written",
-    /// An append that expects another version of the stream is written all the same.
-    ConflictPasses = "conflict-passes",
-    /// A torn last record is taken as if it were whole.
-    TornTailTaken = "torn-tail-taken",
     /// After a failed sync the journal tries again and acknowledges.
     FailedSyncRetried = "failed-sync-retried",
 

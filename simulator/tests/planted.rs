@@ -52,11 +52,8 @@ fn where_to_look(wrong: Planted) -> &'static [Profile] {
         | Planted::AckBeforeSync
         | Planted::HeadBeforeRecords
         | Planted::HeadNotWritten
-        | Planted::TornTailTaken
         | Planted::FailedSyncRetried => &[Crash, Opening, Deadline, Life],
-        Planted::ConflictPasses | Planted::RevokedStillTold | Planted::TooFewOpened => {
-            &[Life, Opening, Crash, Deadline]
-        }
+        Planted::RevokedStillTold | Planted::TooFewOpened => &[Life, Opening, Crash, Deadline],
     }
 }
 

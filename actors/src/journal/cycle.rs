@@ -326,7 +326,7 @@ impl Cycle {
                 self.tails.entry(append.stream.clone()).or_insert(tail)
             }
         };
-        if tail.seq != append.expected_seq && !planted(Planted::ConflictPasses) {
+        if tail.seq != append.expected_seq {
             return Ok(Err(AppendFault::Conflict { found: tail.seq }));
         }
         store.place(Placed {

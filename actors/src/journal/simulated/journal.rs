@@ -2,10 +2,7 @@
 
 use std::{collections::VecDeque, io, path::Path};
 
-use kaibiao_engine::{
-    keeper::SideSpace,
-    planted::{Planted, planted},
-};
+use kaibiao_engine::keeper::SideSpace;
 use kaibiao_protocol::{digest::Digest, moment::Moment};
 use kaibiao_sealed::chain::CHAIN_START;
 use zeroize::Zeroizing;
@@ -353,7 +350,6 @@ impl Rows for LogRows<'_> {
             };
             match entries.next() {
                 None => self.entries = None,
-                Some(Err(_)) if planted(Planted::TornTailTaken) => self.entries = None,
                 Some(Err(fault)) => {
                     tracing::error!(%fault, "the simulated log");
                     return Ok(Some(FoundRow::Misshapen));

@@ -6,10 +6,7 @@
 
 use std::fmt;
 
-use kaibiao_engine::{
-    keeper::{SideSpace, SideWrite},
-    planted::{Planted, planted},
-};
+use kaibiao_engine::keeper::{SideSpace, SideWrite};
 use kaibiao_protocol::{digest::Digest, ids::CommandId, moment::Moment};
 use kaibiao_sealed::chain::ChainedRecord;
 use zeroize::Zeroizing;
@@ -118,13 +115,10 @@ impl<'a> LogReader<'a> {
         let rest = &self.log[self.end..];
         let length = u32::from_le_bytes(rest.get(..4)?.try_into().ok()?);
         let wanted = u64::from_le_bytes(rest.get(4..HEADER_BYTES)?.try_into().ok()?);
-        let mut end = HEADER_BYTES.checked_add(usize::try_from(length).ok()?)?;
-        if planted(Planted::TornTailTaken) {
-            end = end.min(rest.len());
-        }
+        let end = HEADER_BYTES.checked_add(usize::try_from(length).ok()?)?;
         let entries = rest.get(HEADER_BYTES..end)?;
         let found = check(self.check, length, entries);
-        if found != wanted && !planted(Planted::TornTailTaken) || length == 0 {
+        if found != wanted || length == 0 {
             return None;
         }
         self.end += end;

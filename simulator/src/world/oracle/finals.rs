@@ -289,6 +289,17 @@ impl Final {
             }
             UploadVerdict::Refused { refusal, notice } => {
                 let late = refusal.code == RefusalCode::PastDeadline;
+                // Another's bid is refused by name, and not by a later check that happens to fail as well.
+                let by_chance = matches!(
+                    refusal.code,
+                    RefusalCode::CertificateUnbound
+                        | RefusalCode::CertificateForeign
+                        | RefusalCode::SignatureInvalid
+                        | RefusalCode::SameCiphertext
+                );
+                ensure("verdict", !(matches!(handed.file, File::OfSupplier(_)) && by_chance), || {
+                    format!("{}: another's bid is refused as {}", told(), refusal.code.as_str())
+                })?;
                 if let Some(notice) = notice {
                     let facts_of = verify_refusal_notice(notice, key);
                     ensure("verdict", facts_of.is_ok(), || {
