@@ -3,7 +3,7 @@
 //! Each variant is one rule broken in the way a careless engineer would have broken it. A hook is one line
 //! at the very place of the rule, such as `at < deadline || planted(Planted::LateByOne) && at == deadline`.
 //! Without the feature `planted`, which no shipped build turns on (`tests/house.rs`), every hook is the
-//! constant `false` and nothing of this is compiled in. With it, [`with`] plants one wrong for one thread
+//! constant `false` and nothing of this is compiled in. With it, `with` plants one wrong for one thread
 //! while a closure runs; nothing else changes.
 
 macro_rules! wrongs {
